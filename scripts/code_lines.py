@@ -33,7 +33,7 @@ class Part(NamedTuple):
 PARTS = (
     Part("core", 16_168, ("crates/ferromqtt-proto/src",)),
     Part("engine", 4_512, ("crates/ferromqtt-engine/src",)),
-    Part("transport", 2_301, ("crates/ferromqtt-transport/src",)),
+    Part("transport", 2_519, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
         6_670,
@@ -41,11 +41,11 @@ PARTS = (
         ("crates/ferromqtt/src/transport/tls",),
     ),
     Part("tokio client, TLS", 673, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 7_870, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 8_896, ("python/ferromqtt",)),
-    Part("pytest plugin", 435, ("python/ferromqtt_pytest",)),
+    Part("binding", 7_945, ("crates/ferromqtt-py/src",)),
+    Part("Python package", 9_076, ("python/ferromqtt",)),
+    Part("pytest plugin", 439, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-    Part("test broker", 3_729, ("crates/ferromqtt-testing/src",)),
+    Part("test broker", 4_272, ("crates/ferromqtt-testing/src",)),
     Part("command line", 304, ("crates/ferromqtt-cli/src",)),
 )
 

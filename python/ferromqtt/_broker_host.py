@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+from ferromqtt._broker_listening import TcpListener, UnixListener
 from ferromqtt._native import Broker
 
 _LINGER = 10.0
@@ -22,27 +23,29 @@ class Host:
         broker.run_on(loop)
         self.loop = loop
         self.broker = broker
-        self.port = 0
         self.lingering = 0
         self._stopped = False
-        self._server: asyncio.Server | None = None
+        self._servers: list[tuple[asyncio.Server, TcpListener | UnixListener]] = []
         self._transports: dict[int, asyncio.Transport] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._empty: asyncio.Future[None] | None = None
 
-    async def listen(self, host: str, port: int) -> None:
-        server = await self.loop.create_server(lambda: Connection(self), host, port)
+    async def listen(self, listener: TcpListener | UnixListener) -> asyncio.Server:
+        """Listen on one more socket; it is closed already if the host was stopped meanwhile."""
+        server = await listener.bind(self.loop, lambda: Connection(self))
         if self._stopped:
             server.close()
+            listener.release()
             await server.wait_closed()
-            return
-        self._server = server
-        self.port = server.sockets[0].getsockname()[1]
+        else:
+            self._servers.append((server, listener))
+        return server
 
     async def stop(self) -> None:
         self._stopped = True
-        if self._server:
-            self._server.close()
+        for server, listener in self._servers:
+            server.close()
+            listener.release()
         if self._timer:
             self._timer.cancel()
         if self._transports:
@@ -50,12 +53,14 @@ class Host:
             for transport in list(self._transports.values()):
                 transport.abort()
             await self._empty
-        if self._server:
-            await self._server.wait_closed()
+        for server, _ in self._servers:
+            await server.wait_closed()
 
     def abandon(self) -> None:
         """Take every connection for lost: the loop is closed, and none will report its end."""
         self._stopped = True
+        for _, listener in self._servers:
+            listener.release()
         for number in self._transports:
             self.broker.closed(number)
         self._transports.clear()
@@ -134,8 +139,8 @@ class Connection(asyncio.Protocol):
         """
         if not self._transport or self._transport.is_closing():
             return
-        if self._host.lingering >= _MOST_LINGERING:
-            self._transport.close()
+        if self._host.lingering >= _MOST_LINGERING or not self._transport.can_write_eof():
+            self._transport.close()  # TLS has no such half: it waits for the client by itself
         else:
             self._lingers = True
             self._host.lingering += 1

@@ -521,6 +521,34 @@ class Broker:
     ) -> bool: ...
 
 @final
+class WebSocketServer:
+    """The server's side of a WebSocket without a socket; its host moves the bytes."""
+
+    def __new__(cls) -> Self: ...
+    def receive(self, data: bytes) -> bytes:
+        """Take bytes from the socket, and return what they carry."""
+    def send(self, data: bytes) -> None:
+        """Send bytes, in one frame."""
+    def take_output(self) -> bytes:
+        """Return what is to be written now."""
+    def close(self) -> None:
+        """Close it, behind what was sent."""
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is over."""
+
+@final
+class TestAuthority:
+    """A certificate authority for one test broker. Its private key is in memory alone."""
+
+    def __new__(cls) -> Self: ...
+    @property
+    def certificate(self) -> str:
+        """Its own certificate, in PEM form."""
+    def issue(self, host: str) -> tuple[str, str]:
+        """Return a certificate for a host, and the private key, in PEM form."""
+
+@final
 class TopicTemplate:
     """A filter whose wildcards have names: `room/{room}/temp`."""
 

@@ -1,6 +1,6 @@
 """A broker for tests, in the running event loop, and a loop in which waiting takes no time.
 
-`TestBroker` serves clients in memory, and on a loopback socket. `VirtualLoop` is the loop.
+`TestBroker` serves clients in memory, and on sockets. `VirtualLoop` is the loop.
 
 It is not a production broker: passwords are held in the clear, and all it knows ends with it. Its
 memory is bounded, in messages and bytes.
@@ -16,9 +16,17 @@ from types import TracebackType
 from typing import NamedTuple, Self, TypeAlias, TypedDict, Unpack
 
 from ferromqtt._broker_host import Connection, Host
+from ferromqtt._broker_listening import (
+    Listening,
+    TcpListener,
+    UnixListener,
+    listening_at,
+    listening_at_path,
+    server_context,
+)
 from ferromqtt._checks import wrong_type
 from ferromqtt._client_keywords import MemoryClientKeywords, with_defaults_of
-from ferromqtt._native import Broker
+from ferromqtt._native import Broker, TestAuthority
 from ferromqtt._transport import memory
 from ferromqtt._virtual_loop import Jump, StuckError, VirtualLoop
 from ferromqtt.client import Client
@@ -29,6 +37,7 @@ __all__ = [
     "BrokerStats",
     "Denials",
     "Jump",
+    "Listening",
     "SessionStats",
     "StuckError",
     "TestBroker",
@@ -198,6 +207,8 @@ class TestBroker:
         await client.publish("greeting", "hello")
     ```
 
+    `listen` adds sockets of any kind, for TLS, WebSocket and Unix.
+
     It belongs to the event loop in which it is first used. When that loop is closed, it goes on in
     the next one with its sessions and retained messages, and connections that were left open count
     as lost: a test can run a program several times by `asyncio.run`. A stop forgets everything;
@@ -226,12 +237,7 @@ class TestBroker:
         listen: bool = True,
         **options: Unpack[BrokerOptions],
     ) -> None:
-        if not isinstance(host, str):
-            raise wrong_type("host", "str", host)
-        if not isinstance(port, int) or isinstance(port, bool):
-            raise wrong_type("port", "int", port)
-        if not 0 <= port <= _MAX_PORT:
-            raise ValueError(f"port must be in the range 0-{_MAX_PORT}, not {port}")
+        _check_address(host, port)
         if not isinstance(listen, bool):
             raise wrong_type("listen", "bool", listen)
         if not listen and (host, port) != (_LOOPBACK, 0):
@@ -245,6 +251,7 @@ class TestBroker:
         self._broker: Broker | None = Broker(**options)
         self._host: Host | None = None
         self._started = False
+        self._authority: TestAuthority | None = None
 
     @property
     def host(self) -> str:
@@ -282,7 +289,7 @@ class TestBroker:
 
     @staticmethod
     def _url(host: str, port: int) -> str:
-        return f"mqtt://[{host}]:{port}" if ":" in host else f"mqtt://{host}:{port}"
+        return listening_at(host, port, tls=False, websocket=False).url
 
     @with_defaults_of(Client.__init__, MemoryClientKeywords)
     def client(
@@ -378,12 +385,88 @@ class TestBroker:
         self._started = True
         if not self._listens:
             return
+        listener = TcpListener(self._host_name, self._requested_port, None, websocket=False)
         try:
-            await host.listen(self._host_name, self._requested_port)
+            server = await host.listen(listener)
         except BaseException:
             self._started = False
             raise
-        self._port = host.port
+        self._port = _port_of(server, self._requested_port)
+
+    async def listen(
+        self,
+        host: str = _LOOPBACK,
+        port: int = 0,
+        *,
+        tls: bool = False,
+        websocket: bool = False,
+        unix: str | os.PathLike[str] | None = None,
+    ) -> Listening:
+        """Listen on one more socket, beside memory and the sockets that there are.
+
+        ```python
+        broker = TestBroker(listen=False)
+        listening = await broker.listen(tls=True, websocket=True)
+        context = ssl.create_default_context(cadata=broker.ca)
+        async with Client.from_url(listening.url, tls_context=context) as client:
+            ...
+        ```
+
+        It ends with a stop. Works before a start too, which is not needed then.
+
+        Args:
+            host: The address to listen on.
+            port: The port to listen on; 0 takes a free one.
+            tls: With TLS, by a certificate that `ca` has signed for the host, `localhost`,
+                127.0.0.1 and ::1.
+            websocket: MQTT over WebSocket, at any path.
+            unix: The path of a Unix socket instead, which must not exist. It is removed at the end.
+
+        Returns:
+            Where it is: host, port and URL.
+
+        Raises:
+            OSError: The address or the path cannot be listened on.
+            RuntimeError: The broker is stopped, or serves another event loop.
+            TypeError: An argument has the wrong type.
+            ValueError: The port is out of its range, `unix` stands beside another argument, or no
+                certificate can hold the host.
+
+        """
+        _check_address(host, port)
+        for name, given in (("tls", tls), ("websocket", websocket)):
+            if not isinstance(given, bool):
+                raise wrong_type(name, "bool", given)
+        if unix is not None and (tls or websocket or (host, port) != (_LOOPBACK, 0)):
+            raise ValueError(
+                "unix names a socket that carries MQTT alone: leave out the other arguments"
+            )
+        if not isinstance(unix, str | os.PathLike | None):
+            raise wrong_type("unix", "str, os.PathLike or None", unix)
+        if self._broker is None:
+            raise RuntimeError("The test broker is stopped: start it again, or make another")
+        serving = self._host_here(self._broker)
+        if unix is not None:
+            path = os.fspath(unix)
+            await serving.listen(UnixListener(path))
+            return listening_at_path(path)
+        context = server_context(self._signing(), host) if tls else None
+        server = await serving.listen(TcpListener(host, port, context, websocket=websocket))
+        return listening_at(host, _port_of(server, port), tls=tls, websocket=websocket)
+
+    @property
+    def ca(self) -> str:
+        """The certificate that clients trust to verify this broker, in PEM form.
+
+        That of an authority which exists for this broker alone, made when it is first asked for.
+        For `ssl.create_default_context(cadata=broker.ca)`, or to be written to a file.
+        """
+        return self._signing().certificate
+
+    def _signing(self) -> TestAuthority:
+        if self._authority is None:
+            self._authority = TestAuthority()
+        return self._authority
 
     async def stop(self) -> None:
         """Stop listening, break every connection, and forget everything.
@@ -448,6 +531,20 @@ class TestBroker:
         traceback: TracebackType | None,
     ) -> None:
         await self.stop()
+
+
+def _check_address(host: str, port: int) -> None:
+    if not isinstance(host, str):
+        raise wrong_type("host", "str", host)
+    if not isinstance(port, int) or isinstance(port, bool):
+        raise wrong_type("port", "int", port)
+    if not 0 <= port <= _MAX_PORT:
+        raise ValueError(f"port must be in the range 0-{_MAX_PORT}, not {port}")
+
+
+def _port_of(server: asyncio.Server, requested: int) -> int:
+    """Return the port of a server; that which was asked for if it is closed already."""
+    return server.sockets[0].getsockname()[1] if server.sockets else requested
 
 
 def _elsewhere() -> RuntimeError:

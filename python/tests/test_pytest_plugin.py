@@ -34,6 +34,7 @@ FRAMEWORKS = {
 
 BEGIN = """
 import asyncio
+import ssl
 import pytest
 from ferromqtt import Client
 from ferromqtt.testing import VirtualLoop
@@ -59,6 +60,12 @@ async def test_a_broker(mqtt_broker):
     async with mqtt_broker.client() as one, Client(mqtt_broker) as other:
         await one.publish("t", b"", qos=2)
         await other.publish("t", b"", qos=2)
+
+async def test_a_socket(mqtt_broker):
+    where = await mqtt_broker.listen(tls=True, websocket=True)
+    context = ssl.create_default_context(cadata=mqtt_broker.ca)
+    async with Client.from_url(where.url, tls_context=context) as client:
+        await client.publish("t", b"", qos=1)
 
 @pytest.mark.mqtt(broker={"maximum_qos": 1})
 async def test_options(mqtt_client):
@@ -104,7 +111,7 @@ def run(pytester: pytest.Pytester, source: str, *arguments: str) -> pytest.RunRe
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_fixtures_work_under_each_framework(pytester: pytest.Pytester, framework: str) -> None:
     head, arguments = FRAMEWORKS[framework]
-    run(pytester, BEGIN + head + USE, *arguments).assert_outcomes(passed=9)
+    run(pytester, BEGIN + head + USE, *arguments).assert_outcomes(passed=10)
 
 
 # A fixture of the user's that the framework runs; both end it before the broker is stopped.
@@ -259,6 +266,15 @@ async def test_where_it_is(mqtt_broker):
     with pytest.raises(AttributeError, match="no attribute 'bogus'"):
         mqtt_broker.bogus
 
+async def test_a_program_that_takes_a_url(mqtt_broker):
+    where = await mqtt_broker.listen()
+    async with Client.from_url(where.url), Client(where.host, where.port):
+        pass
+
+async def test_skipped_since_it_needs_tls(mqtt_broker):
+    await mqtt_broker.listen(tls=True)
+    assert False
+
 async def test_skipped_since_it_looks_inside(mqtt_broker):
     mqtt_broker.stats()
     assert False
@@ -275,10 +291,11 @@ async def test_without_broker(virtual_time):
 """
     url = f"mqtt://user:s3cret@{builtin.host}:{builtin.port}"
     result = run(pytester, BEGIN + source, "--mqtt-broker", url, "-rs")
-    result.assert_outcomes(passed=3, skipped=3)
+    result.assert_outcomes(passed=4, skipped=4)
     result.stdout.fnmatch_lines_random(
         [
             "*needs `stats` of the built-in broker, and --mqtt-broker names another",
+            "*needs a socket of the built-in broker, and --mqtt-broker names another",
             "*needs virtual time, which a broker at --mqtt-broker does not follow",
             "*sets options of the built-in broker, and --mqtt-broker names another",
         ]

@@ -14,7 +14,10 @@ use crate::access::Access;
 use crate::clock::Clock;
 use crate::gate;
 
+mod listening;
 mod options;
+
+pub(crate) use listening::{TestAuthority, WebSocketServer};
 
 /// What [`Broker::take_output`] takes for one connection before it asks the transport again: a connection that does not read
 /// leaves the rest in the core, where it is bounded.

@@ -1,5 +1,5 @@
-//! The broker for tokio: connections in memory, and on a socket when it listens. One task watches the clock, one accepts
-//! connections from the socket, and each connection has its own.
+//! The broker for tokio: connections in memory, and on sockets when it listens. One task watches the clock, one accepts
+//! connections from each socket, and each connection has its own.
 
 use std::collections::HashMap;
 use std::future::{Future, Ready, ready};
@@ -7,27 +7,27 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ferromqtt_proto::{ReasonCode, Utf8String};
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
+#[cfg(feature = "tls")]
+use crate::authority::{CertificateError, TestAuthority};
 use crate::link::{self, Waker};
+use crate::listen::{self, Listen, Listening};
 use crate::memory_stream::MemoryStream;
 use crate::{Broker, BrokerOptions, BrokerOptionsError, BrokerStats, ConnectionId, SessionStats};
-
-/// How long to wait after the system refused to accept, for example because it has no file descriptor left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A [`Broker`] for programs on tokio, until it is stopped or dropped.
 ///
 /// Clients connect in memory, without a port: by `Options::test` of the crate `ferromqtt` with its feature `testing`, by
 /// [`transport`](Self::transport), or by hand with [`connect`](Self::connect). A broker that was made by [`start`](Self::start)
-/// or [`bind`](Self::bind) also listens on TCP, for clients in other processes and of other libraries.
+/// or [`bind`](Self::bind) also listens on TCP, for clients in other processes and of other libraries, and
+/// [`listen`](Self::listen) adds sockets of any kind.
 ///
 /// The broker takes the time from tokio. Under `start_paused = true` its deadlines pass in virtual time, and over connections
 /// in memory an hour takes milliseconds. The runtime needs `enable_time`. Use a broker within one runtime: a second one may have
@@ -89,6 +89,8 @@ impl TestBroker {
             state: Mutex::new(state),
             clock: Notify::new(),
             lingering: AtomicUsize::new(0),
+            #[cfg(feature = "tls")]
+            authority: Mutex::new(None),
         });
         Self {
             shared,
@@ -117,12 +119,35 @@ impl TestBroker {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn bind(address: SocketAddr, options: BrokerOptions) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
         let mut broker = Self::with_options(options);
-        broker.address = Some(listener.local_addr()?);
-        let accepting = accept(listener, Arc::clone(&broker.shared));
-        broker.shared.spawn(accepting).map_err(io::Error::other)?;
+        let listening = broker.listen(Listen::tcp().address(address)).await?;
+        broker.address = listening.address();
         Ok(broker)
+    }
+
+    /// Listens on one more socket, beside the connections in memory and the sockets that there are: TCP, a Unix socket, and with
+    /// the features `tls` and `websocket` those too. It ends when the broker is stopped or dropped.
+    ///
+    /// Use it in the runtime that the broker is used in.
+    ///
+    /// ```
+    /// use ferromqtt_testing::{Listen, TestBroker};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let broker = TestBroker::new();
+    /// let listening = broker.listen(Listen::tcp()).await?;
+    /// println!("connect to {}", listening.url());
+    /// broker.stop().await;
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// When the address or path cannot be bound. Of the kind [`InvalidInput`](io::ErrorKind::InvalidInput) when a Unix socket
+    /// is to carry TLS or WebSocket. When there is no certificate, since the system gave no random numbers.
+    ///
+    /// Cancel-safe: when the future is dropped, the broker does not listen.
+    pub async fn listen(&self, what: Listen) -> io::Result<Listening> {
+        listen::listen(&self.shared, what).await
     }
 
     /// Opens a connection in memory, for a client that is written by hand: the example of [`TestBroker`] does so.
@@ -271,6 +296,9 @@ pub(crate) struct SharedHost {
     clock: Notify,
     /// Connections that the broker has closed, and the client has not.
     pub(crate) lingering: AtomicUsize,
+    /// What signs the certificates, once there is one.
+    #[cfg(feature = "tls")]
+    authority: Mutex<Option<Arc<TestAuthority>>>,
 }
 
 /// What the lock of [`SharedHost`] guards.
@@ -329,8 +357,23 @@ impl SharedHost {
         Ok(theirs)
     }
 
+    /// The authority of this broker, which is made when it is first asked for.
+    #[cfg(feature = "tls")]
+    pub(crate) fn authority(&self) -> Result<Arc<TestAuthority>, CertificateError> {
+        let mut authority = self
+            .authority
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(there) = &*authority {
+            return Ok(Arc::clone(there));
+        }
+        let made = Arc::new(TestAuthority::new()?);
+        *authority = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
     /// Runs a task until the broker is stopped, in the runtime that this is called in, and the clock beside it.
-    fn spawn(
+    pub(crate) fn spawn(
         self: &Arc<Self>,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), BrokerStopped> {
@@ -351,24 +394,6 @@ impl SharedHost {
     /// Takes the tasks out, which end when they are dropped.
     fn stop(&self) -> Option<JoinSet<()>> {
         self.lock().tasks.take()
-    }
-}
-
-/// Accepts connections until it is aborted.
-async fn accept(listener: TcpListener, shared: Arc<SharedHost>) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let _ = stream.set_nodelay(true); // slower without it, but not wrong
-                if shared
-                    .spawn(link::serve(stream, Arc::clone(&shared)))
-                    .is_err()
-                {
-                    return;
-                }
-            }
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-        }
     }
 }
 

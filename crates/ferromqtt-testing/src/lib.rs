@@ -2,8 +2,8 @@
 //!
 //! [`Broker`] is the server role of MQTT 3.1, 3.1.1 and 5.0 over the codec that the client uses: sans-IO, in memory, and
 //! with time as an argument, so that a test plays hours in no time and without a socket. With the feature `tokio`,
-//! `TestBroker` serves clients in the same process over connections in memory, in tokio's time, and others on a loopback
-//! socket.
+//! `TestBroker` serves clients in the same process over connections in memory, in tokio's time, and others on sockets: TCP
+//! and Unix, and with the features `tls` and `websocket` those below MQTT too.
 //!
 //! Its memory is bounded, in messages and bytes: [`Broker`] says by what.
 //!
@@ -44,12 +44,15 @@
 //! | state of one Network Connection | `connection.rs`, `aliases.rs`, `output.rs` |
 //! | state of one session | `session.rs`, `outbound.rs`, `packet_ids.rs` |
 //! | the host for tokio, one connection of it, a connection in memory | `host.rs`, `link.rs`, `memory_stream.rs` |
+//! | sockets, and what lies between them and MQTT | `listen.rs`, `tls.rs` with `authority.rs`, `served_websocket.rs` |
 //! | what is held, in bytes | `memory.rs` |
 //! | state of all | `subscriptions.rs`, `shared.rs`, `retained.rs`, `timers.rs` |
 
 mod access;
 mod aliases;
 mod authentication;
+#[cfg(feature = "certificates")]
+mod authority;
 mod broker;
 mod connection;
 mod denied;
@@ -60,6 +63,8 @@ mod host;
 mod limits;
 #[cfg(feature = "tokio")]
 mod link;
+#[cfg(feature = "tokio")]
+mod listen;
 mod memory;
 #[cfg(feature = "tokio")]
 mod memory_stream;
@@ -72,18 +77,26 @@ mod output;
 mod packet_ids;
 mod retained;
 mod routing;
+#[cfg(feature = "websocket")]
+mod served_websocket;
 mod session;
 mod shared;
 mod subscribing;
 mod subscriptions;
 mod timers;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use access::User;
 pub use authentication::Authentication;
+#[cfg(feature = "certificates")]
+pub use authority::{CertificateError, TestAuthority, TestIdentity};
 pub use broker::{Broker, BrokerStats};
 pub use connection::ConnectionId;
 #[cfg(feature = "tokio")]
 pub use host::{BrokerStopped, TestBroker};
+#[cfg(feature = "tokio")]
+pub use listen::{Listen, Listening};
 #[cfg(feature = "tokio")]
 pub use memory_stream::MemoryStream;
 pub use options::{BrokerOptions, BrokerOptionsError};

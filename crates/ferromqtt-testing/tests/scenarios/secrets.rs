@@ -97,9 +97,23 @@ async fn a_connection_in_memory_does_not_show_what_is_on_its_way() {
     look(&broker);
 }
 
+#[cfg(feature = "certificates")]
+#[test]
+fn private_keys_of_certificates_are_not_shown() {
+    use ferromqtt_testing::{TestAuthority, TestIdentity};
+
+    let authority = TestAuthority::new().unwrap();
+    assert_eq!(format!("{authority:?}"), "TestAuthority { issuer: *** }");
+    let identity: TestIdentity = authority.issue("broker.example").unwrap();
+    let shown = format!("{identity:?}");
+    assert_eq!(shown, "TestIdentity { certificate: ***, key: *** }");
+    assert!(identity.key_pem().contains("PRIVATE KEY"));
+    let error = authority.issue("b\u{fc}cher").unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+}
+
 /// Public types that can hold neither a payload nor what authenticates; `TestBroker` is looked at by the client's test.
-const WITHOUT_SECRETS: &str =
-    "BrokerStats ConnectionId TestBroker BrokerOptionsError BrokerStopped SessionStats Broker";
+const WITHOUT_SECRETS: &str = "BrokerStats ConnectionId TestBroker BrokerOptionsError BrokerStopped SessionStats Broker Listen Listening CertificateError";
 
 #[test]
 fn every_public_type_is_known() {

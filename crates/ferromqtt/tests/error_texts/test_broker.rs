@@ -1,5 +1,7 @@
 use ferromqtt::ReasonCode;
-use ferromqtt_testing::{Authentication, BrokerOptions, BrokerOptionsError, TestBroker};
+use ferromqtt_testing::{
+    Authentication, BrokerOptions, BrokerOptionsError, Listen, TestAuthority, TestBroker,
+};
 
 use crate::page::{Provoked, compare};
 
@@ -15,6 +17,17 @@ async fn stopped() -> Provoked {
     (error.to_string(), "BrokerStopped")
 }
 
+fn without_certificate() -> Provoked {
+    let error = TestAuthority::new().unwrap().issue("b\u{fc}cher");
+    (error.unwrap_err().to_string(), "CertificateError")
+}
+
+async fn layered() -> Provoked {
+    let broker = TestBroker::new();
+    let refused = broker.listen(Listen::unix("/a").with_tls());
+    (refused.await.unwrap_err().to_string(), "io::Error")
+}
+
 #[tokio::test]
 async fn every_text_of_the_test_broker_is_provoked_and_reads_as_the_page_says() {
     let mut options = BrokerOptions::default();
@@ -22,6 +35,8 @@ async fn every_text_of_the_test_broker_is_provoked_and_reads_as_the_page_says() 
         refused(options.deny_connect("*", ReasonCode::Success)),
         refused(Authentication::new("a\0", [("first?", "FIRST?")])),
         refused(Authentication::new("LOUD", [(vec![0; 65_536], vec![0])])),
+        without_certificate(),
+        layered().await,
         stopped().await,
     ];
     compare("Rust: test broker", provoked);

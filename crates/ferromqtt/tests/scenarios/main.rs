@@ -23,6 +23,8 @@ mod lasting_session;
 mod leaving;
 mod lifecycle;
 #[cfg(all(feature = "tls", feature = "websocket", unix))]
+mod listening;
+#[cfg(all(feature = "tls", feature = "websocket", unix))]
 mod mosquitto;
 #[cfg(all(feature = "tls", feature = "websocket", unix))]
 mod mosquitto_bursts;

@@ -76,6 +76,23 @@ async def _(_: World) -> None:
     TestBroker().client(bind_port=5)
 
 
+@provokes(BROKER, "unix names a socket")
+async def _(_: World) -> None:
+    await TestBroker().listen(unix="/a", tls=True)
+
+
+@provokes(BROKER, "The test broker is stopped")
+async def _(_: World) -> None:
+    broker = TestBroker()
+    await broker.stop()
+    await broker.listen()
+
+
+@provokes(BROKER, "cannot make a certificate")
+async def _(_: World) -> None:
+    await TestBroker().listen("b\u00fccher", tls=True)
+
+
 def running(part: str, *arguments: str) -> None:
     """Run `python -m ferromqtt`, in this process."""
 
