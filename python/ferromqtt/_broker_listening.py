@@ -7,11 +7,9 @@ import contextlib
 import os
 import socket
 import ssl
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, cast
-from urllib.parse import quote
 
 from ferromqtt._native import TestAuthority, WebSocketServer
 
@@ -43,6 +41,8 @@ def listening_at(host: str, port: int, *, tls: bool, websocket: bool) -> Listeni
 
 def listening_at_path(path: str) -> Listening:
     """Return where a Unix socket is."""
+    from urllib.parse import quote  # noqa: PLC0415 - few tests need it
+
     return Listening(path, None, f"mqtt+unix://{quote(str(Path(path).absolute()))}")
 
 
@@ -51,6 +51,8 @@ def server_context(authority: TestAuthority, host: str) -> ssl.SSLContext:
 
     Raises ValueError if no certificate can hold the host.
     """
+    import tempfile  # noqa: PLC0415 - few tests need it, and it is slow to import
+
     certificate, key = authority.issue(host or "localhost")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     # OpenSSL takes a key from a file alone. Only this user can read it, and it is gone at once.

@@ -1,5 +1,7 @@
 //! The server's side, against our own client and against bytes that no client of ours sends.
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// What a browser or another library may send.
@@ -169,5 +171,48 @@ fn a_broken_rule_ends_the_connection_with_its_code_mqtt_6_0_0_1() {
         let close = [&b"\x88\x02"[..], &code.to_be_bytes()].concat();
         assert_eq!(server.poll_transmit().unwrap(), close, "{frame:02x?}");
         assert!(server.is_closed());
+    }
+}
+
+/// Frames of a client, right and wrong ones.
+fn frames() -> impl Strategy<Value = Vec<u8>> {
+    let first = prop_oneof![
+        6 => Just(0x82_u8),
+        2 => prop::sample::select(vec![0x02, 0x00, 0x80, 0x89, 0x8a]),
+        1 => prop::sample::select(vec![0x88, 0x81, 0x0a, 0xf2]),
+    ];
+    let payload = prop::collection::vec(any::<u8>(), 0..140);
+    let frame = (first, payload).prop_map(|(first, payload)| masked(first, &payload));
+    prop::collection::vec(frame, 0..8).prop_map(|frames| frames.concat())
+}
+
+/// What is seen of a server after some input: what it received, what it wrote, and whether it is over.
+fn seen(input: &[u8], step: usize) -> (BytesMut, Option<Bytes>, bool) {
+    let mut server = accepted();
+    let mut received = BytesMut::new();
+    for piece in input.chunks(step) {
+        server.receive_into(piece, &mut received);
+    }
+    (received, server.poll_transmit(), server.is_closed())
+}
+
+proptest! {
+    #[test]
+    fn any_split_of_a_clients_frames_gives_the_same(input in frames(), step in 1_usize..20) {
+        prop_assert_eq!(seen(&input, step), seen(&input, usize::MAX));
+    }
+
+    #[test]
+    fn any_bytes_of_a_client_are_received_without_a_panic(
+        input in prop::collection::vec(any::<u8>(), 0..200),
+        opened in any::<bool>(),
+    ) {
+        let mut server = if opened { accepted() } else { WebSocketServer::new() };
+        let mut received = BytesMut::new();
+        server.receive_into(&input, &mut received);
+        prop_assert!(received.len() <= input.len());
+        server.close();
+        server.send_slice(b"late");
+        prop_assert!(server.is_closed());
     }
 }
