@@ -1,6 +1,7 @@
 """A broker for tests, in the running event loop, and a loop in which waiting takes no time.
 
-`TestBroker` serves clients in memory, and on sockets. `VirtualLoop` is the loop.
+`TestBroker` serves clients in memory, and on sockets. `VirtualLoop` is the loop. For pytest there
+are fixtures: docs/testing.md has recipes for them, for unittest and for Rust.
 
 It is not a production broker: passwords are held in the clear, and all it knows ends with it. Its
 memory is bounded, in messages and bytes.
