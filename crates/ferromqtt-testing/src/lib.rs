@@ -43,6 +43,10 @@
 //! | state of one Network Connection | `connection.rs`, `aliases.rs`, `output.rs` |
 //! | state of one session | `session.rs`, `outbound.rs`, `packet_ids.rs` |
 //! | the host for tokio, one connection of it, a connection in memory | `host.rs`, `link.rs`, `memory_stream.rs` |
+//! | faults on demand: rules as data, and what each comes to | `faults/` |
+//! | what lies between the broker and its links: lanes, rules at work, verbs | `wire/` |
+//! | what happened, and the chart of it | `journal/` |
+//! | random numbers from a seed | `random.rs` |
 //! | what is held, in bytes | `memory.rs` |
 //! | state of all | `subscriptions.rs`, `shared.rs`, `retained.rs`, `timers.rs` |
 
@@ -53,9 +57,11 @@ mod broker;
 mod connection;
 mod denied;
 mod ending;
+mod faults;
 mod handshake;
 #[cfg(feature = "tokio")]
 mod host;
+mod journal;
 mod limits;
 #[cfg(feature = "tokio")]
 mod link;
@@ -67,6 +73,7 @@ mod options;
 mod outbound;
 mod output;
 mod packet_ids;
+mod random;
 mod retained;
 mod routing;
 mod session;
@@ -74,14 +81,24 @@ mod shared;
 mod subscribing;
 mod subscriptions;
 mod timers;
+mod wire;
 
 pub use access::User;
 pub use authentication::Authentication;
 pub use broker::{Broker, BrokerStats};
 pub use connection::ConnectionId;
+pub use faults::{
+    CutPoint, FaultAction, FaultError, FaultId, FaultPlace, FaultRule, FaultTextError, FaultTimes,
+    FaultTiming,
+};
 #[cfg(feature = "tokio")]
 pub use host::{BrokerStopped, TestBroker};
+pub use journal::{
+    BrokerSide, Journal, JournalEvent, JournalLink, JournalMessage, JournalPacket, LinkChange,
+    PacketFilter,
+};
 #[cfg(feature = "tokio")]
 pub use memory_stream::MemoryStream;
 pub use options::{BrokerOptions, BrokerOptionsError};
 pub use session::SessionStats;
+pub use wire::RestartKeeps;

@@ -101,6 +101,14 @@ pub struct BrokerOptions {
     /// SUBACK of 3.1.1, and ends the connection of 3.1, whose SUBACK cannot refuse. So do the next two, but for Subscription
     /// Identifiers, which 3.x does not know.
     pub wildcard_subscription_available: bool,
+    /// How many packets, and how many accepted messages, the [`Journal`](crate::Journal) holds; 0 turns it off. Default: none,
+    /// which is off in [`Broker`](crate::Broker), and 10,000 in `TestBroker`. It costs a copy of each packet.
+    pub journal_packets: Option<usize>,
+    /// How many bytes the packets in the journal take, and how many its messages. Default 16 MiB each.
+    pub journal_bytes: usize,
+    /// How many bytes each direction of a link holds that a fault delays or holds back, with 128 beside each packet. Default
+    /// 1 MiB. Beyond it the oldest goes on.
+    pub maximum_postponed: usize,
     /// Shared Subscription Available. Default `true`.
     pub shared_subscription_available: bool,
     /// Subscription Identifier Available. Default `true`.
@@ -186,6 +194,9 @@ impl Default for BrokerOptions {
             unanswered_versions: Vec::new(),
             server_reference: None,
             server_moved: false,
+            journal_packets: None,
+            journal_bytes: 16 << 20,
+            maximum_postponed: 1 << 20,
             wildcard_subscription_available: true,
             shared_subscription_available: true,
             subscription_identifier_available: true,

@@ -1,0 +1,18 @@
+//! Faults on demand: a rule says where, when and what.
+
+mod action;
+mod check;
+mod installed;
+mod plan;
+mod rule;
+mod text;
+mod words;
+
+pub use action::{CutPoint, FaultAction};
+pub use check::FaultError;
+pub use installed::FaultId;
+pub(crate) use installed::{InstalledFaults, Judged, PacketInView};
+pub(crate) use plan::{FaultPlan, PacketFate, PlannedCut, PlannedWait};
+pub use rule::{FaultPlace, FaultRule, FaultTimes, FaultTiming};
+pub use text::FaultTextError;
+pub(crate) use text::parse_kind_byte;
