@@ -2,6 +2,7 @@
 
 mod chart;
 mod filter;
+mod misses;
 mod records;
 mod summary;
 
@@ -12,10 +13,13 @@ use ferromqtt_proto::TopicFilter;
 use ferromqtt_proto::packet::{Packet, Properties};
 
 pub use filter::PacketFilter;
+pub use misses::MessageFilter;
 pub use records::{
     BrokerSide, JournalEvent, JournalLink, JournalMessage, JournalPacket, LinkChange,
 };
 pub(crate) use summary::kind_of;
+#[cfg(feature = "tokio")]
+pub(crate) use summary::shown_payload;
 
 /// What an entry takes beside its bytes.
 const ENTRY: usize = 256;
