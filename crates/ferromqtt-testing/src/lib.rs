@@ -102,6 +102,8 @@ pub use faults::{
     CutPoint, FaultAction, FaultError, FaultId, FaultPlace, FaultRule, FaultTextError, FaultTimes,
     FaultTiming,
 };
+#[cfg(feature = "faults-file")]
+pub use faults::{FaultFileError, FaultFileProblem};
 #[cfg(feature = "tokio")]
 pub use host::{BrokerStopped, BrokerUnreachable, TestBroker};
 pub use journal::{
