@@ -100,7 +100,7 @@ pub use expected::{ExpectedMessages, NotPublished};
 pub use fault_handle::{FaultHandle, LinkHandle};
 pub use faults::{
     CutPoint, FaultAction, FaultError, FaultId, FaultPlace, FaultRule, FaultTextError, FaultTimes,
-    FaultTiming,
+    FaultTiming, parse_duration,
 };
 #[cfg(feature = "faults-file")]
 pub use faults::{FaultFileError, FaultFileProblem};

@@ -217,9 +217,10 @@ pub(super) fn duration_text(duration: Duration) -> String {
     format!("{nanoseconds}ns")
 }
 
-/// A number and its unit: `3s`, `1.5s`, `50ms`, `20us`, `7ns`, `2m`, `1h`, `1d`. `None` for anything else, and for more than
+/// Reads a duration as rules for faults have it, a number and its unit: `3s`, `1.5s`, `50ms`, `20us`, `7ns`, `2m`, `1h`, `1d`. `None` for anything else, and for more than
 /// 10,000 days.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
     const LONGEST: u128 = 10_000 * 24 * 3600 * 1_000_000_000;
     let unit_at = text.find(|it: char| it.is_ascii_alphabetic())?;
     let (number, unit) = text.split_at(unit_at);

@@ -145,7 +145,7 @@ impl Broker {
         let Some(journal) = self.journal() else {
             return text + "  the broker keeps no journal: its option journal_packets is 0\n";
         };
-        if let Some(start) = journal.start() {
+        if let Some(start) = journal.began() {
             text += &filter.near_misses(start, journal.messages());
         }
         for rule in self.unused_faults() {
