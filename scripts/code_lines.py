@@ -41,12 +41,12 @@ PARTS = (
         ("crates/ferromqtt/src/transport/tls",),
     ),
     Part("tokio client, TLS", 673, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 7_945, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 9_076, ("python/ferromqtt",)),
+    Part("binding", 8_275, ("crates/ferromqtt-py/src",)),
+    Part("Python package", 9_763, ("python/ferromqtt",)),
     Part("pytest plugin", 439, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-    Part("test broker", 4_272, ("crates/ferromqtt-testing/src",)),
-    Part("command line", 304, ("crates/ferromqtt-cli/src",)),
+    Part("test broker", 8_841, ("crates/ferromqtt-testing/src",)),
+    Part("command line", 338, ("crates/ferromqtt-cli/src",)),
 )
 
 _TEST_FILES = re.compile(r"^(tests?|.*_tests|tests_support)\.rs$")

@@ -52,6 +52,7 @@ fn every_text_of_the_command_is_provoked_and_reads_as_the_page_says() {
         &["--deny-connect", "0x00:a"],
         &["--server-moved"],
         &["--port", &port],
+        &["--faults", "/nowhere.toml"],
     ];
     let mut provoked = vec![failure(&["brokr"], Stdio::null())];
     for arguments in broker {

@@ -8,13 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::net::UnixListener;
 
 use crate::host::SharedHost;
-use crate::link;
+use crate::link::{self, LinkStream};
 #[cfg(feature = "websocket")]
 use crate::served_websocket::ServedWebSocket;
 #[cfg(feature = "tls")]
@@ -226,7 +225,7 @@ impl Layers {
 
     async fn serve<S>(self, stream: S, shared: Arc<SharedHost>)
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: LinkStream,
     {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
@@ -244,7 +243,7 @@ impl Layers {
     )]
     async fn serve_above_tls<S>(&self, stream: S, shared: Arc<SharedHost>)
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: LinkStream,
     {
         #[cfg(feature = "websocket")]
         if self.websocket {

@@ -72,6 +72,14 @@ macro_rules! broker_options {
             /// is left. Default 10 s.
             handshake_timeout: Duration = Duration::from_secs(10),
                 "SECONDS", "How long a new connection may take to send CONNECT";
+            /// How many packets, and how many accepted messages, the [`BrokerJournal`](crate::BrokerJournal) holds; 0 turns it
+            /// off. Default: none, which is off in [`Broker`](crate::Broker), and 10,000 in `TestBroker`. It costs a copy of each packet.
+            journal_packets: Option<usize> = None;
+            /// How many bytes the packets in the journal take, and how many its messages. Default 16 MiB each.
+            journal_bytes: usize = 16 << 20;
+            /// How many bytes each direction of a link holds that a fault delays or holds back, with 128 beside each packet. Default
+            /// 1 MiB. Beyond it the oldest goes on.
+            maximum_postponed: usize = 1 << 20;
             /// Who may connect. Default: empty, which lets everybody in unless [`BrokerOptions::authentication`] is set. Otherwise a
             /// wrong User Name or Password is answered Bad User Name or Password, and none at all Not authorized.
             users: Vec<User> = Vec::new();

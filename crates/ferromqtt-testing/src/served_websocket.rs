@@ -8,6 +8,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use ferromqtt_transport::WebSocketServer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::link::LinkStream;
+
 /// How much one read of the socket takes.
 const READ_SIZE: usize = 16 * 1024;
 
@@ -51,6 +53,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServedWebSocket<S> {
             }
             self.unsent.advance(written);
         }
+    }
+}
+
+impl<S: LinkStream> LinkStream for ServedWebSocket<S> {
+    fn reset(self) {
+        self.socket.reset();
     }
 }
 

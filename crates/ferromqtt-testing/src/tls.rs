@@ -16,6 +16,7 @@ use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::server::TlsStream;
 
 use crate::authority::TestIdentity;
+use crate::link::LinkStream;
 
 /// How long a connection may take for its handshake. The broker, which has a time limit for CONNECT, does not know it yet.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -61,6 +62,12 @@ impl TlsLayer {
 /// A TLS connection that sends what was written without being asked to: the broker's side of a connection does not flush,
 /// since other streams need not be.
 pub(crate) struct FlushedStream<S>(TlsStream<S>);
+
+impl<S: LinkStream> LinkStream for FlushedStream<S> {
+    fn reset(self) {
+        self.0.into_inner().0.reset();
+    }
+}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for FlushedStream<S> {
     fn poll_read(

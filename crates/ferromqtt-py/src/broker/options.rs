@@ -58,6 +58,7 @@ option_values! {
     bool: "bool" = flag, |flag: &Self| Some(if *flag { "yes" } else { "no" }.to_owned());
     Duration: "float" = seconds, |time: &Self| in_words(&time.as_secs_f64());
     Option<u16>: "int | None" = |name, value| optional(name, value, any_u16), nothing;
+    Option<usize>: "int | None" = |name, value| optional(name, value, count), nothing;
     Option<Utf8String>: "str | None" = |name, value| optional(name, value, text), nothing;
     Vec<User>: "Mapping[str, str | bytes]" = users, nothing;
     Vec<ProtocolVersion>: "Sequence[int]" = versions, nothing;
