@@ -25,6 +25,7 @@ from ferromqtt._journal import (
     messages_of,
     packets_of,
 )
+from ferromqtt._turn import TURN
 from ferromqtt.reasons import ReasonCode
 
 if TYPE_CHECKING:
@@ -274,6 +275,7 @@ class BrokerFaults:
             ValueError: An argument is wrong.
 
         """
+        __tracebackhide__ = True  # pytest shows the test's line, not these
         wanted = Wanted.of(topic, payload, json, qos, retain)
         limit = _seconds(duration_text("within", within))
         host = self._host_of_loop()
@@ -304,13 +306,23 @@ class BrokerFaults:
         where a message must not come (`times=0`). The arguments are those of `wait_for`.
 
         Raises:
-            AssertionError: It has not.
+            AssertionError: It has not. Or `times` is 0, and the broker is not idle: what must not
+                come could be on its way.
             ValueError: An argument is wrong.
 
         """
+        __tracebackhide__ = True  # pytest shows the test's line, not these
         wanted = Wanted.of(topic, payload, json, qos, retain)
         found = len(wanted.found(self._core()))
         if found == times:
+            if times == 0 and not self.is_idle():
+                raise self._with_chart(
+                    AssertionError(
+                        f"times=0 proves nothing for {topic!r} while the test broker is not idle, "
+                        "since a message may still be on its way: await broker.idle() first, or "
+                        "compare broker.published(...) with [] where that is meant"
+                    )
+                )
             return
         headline = f"{found} messages matched, and not {times}:"
         if times == 1 and not found:
@@ -318,7 +330,11 @@ class BrokerFaults:
         raise AssertionError(wanted.explain(self._core(), headline))
 
     def is_idle(self) -> bool:
-        """Whether `idle` would return at once."""
+        """Whether there is nothing that `idle` would wait for.
+
+        A QoS 0 message that was published a moment ago is not seen: its client sends it when the
+        event loop goes on, which `idle` lets it do.
+        """
         return self._broker is None or (
             self._broker.is_idle()
             and (self._host is None or self._host.is_idle())
@@ -341,14 +357,19 @@ class BrokerFaults:
         host = self._host_of_loop()
         try:
             async with asyncio.timeout(limit):
+                await TURN  # clients write what they have been given in this turn
                 while not self.is_idle():
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(_AGAIN if self._has_outgoing() else None):
                             await host.changed()
+                    await TURN
         except TimeoutError:
             error = TimeoutError(f"The test broker is not idle after {limit:g} s")
-            error.add_note(self.chart())
-            raise error from None
+            raise self._with_chart(error) from None
+
+    def _with_chart(self, error: Exception) -> Exception:
+        error.add_note(self.chart())
+        return error
 
     # What the broker has
 

@@ -148,7 +148,11 @@ class Wanted:
 
     def found(self, broker: Broker) -> list[JournalMessage]:
         """Return the messages that are wanted."""
-        return [message for message in messages_of(broker, self.topic) if self._selects(message)]
+        return [message for message in self.to_topic(broker) if self._selects(message)]
+
+    def to_topic(self, broker: Broker) -> list[JournalMessage]:
+        """Return the messages to a topic that is wanted."""
+        return messages_of(broker, self.topic)
 
     def _selects(self, message: JournalMessage) -> bool:
         return (
@@ -166,8 +170,8 @@ class Wanted:
 
     def explain(self, broker: Broker, headline: str) -> str:
         """Return the text of a failure: what came instead, unused rules, and the chart."""
-        payload = self.payload
         if self.json is not UNSET:
-            headline += f"   json {json.dumps(self.json)}"
-            payload = json.dumps(self.json).encode()
-        return broker.explain_missing(headline, self.topic, payload, self.qos, self.retain)
+            from ferromqtt._misses import explain_json  # noqa: PLC0415 - a failure's alone
+
+            return explain_json(headline, self, broker)
+        return broker.explain_missing(headline, self.topic, self.payload, self.qos, self.retain)

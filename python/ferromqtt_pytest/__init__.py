@@ -32,13 +32,19 @@ if TYPE_CHECKING:
 
     from ferromqtt import Client
     from ferromqtt.testing import TestBroker
+    from ferromqtt_pytest._assertions import assert_published
     from ferromqtt_pytest._clients import MqttClients
     from ferromqtt_pytest._remote import RemoteBroker
     from ferromqtt_pytest._time import VirtualTime
 
-__all__ = ["MqttClients", "RemoteBroker", "VirtualTime"]
+__all__ = ["MqttClients", "RemoteBroker", "VirtualTime", "assert_published"]
 
-_HOMES = {"MqttClients": "_clients", "RemoteBroker": "_remote", "VirtualTime": "_time"}
+_HOMES = {
+    "MqttClients": "_clients",
+    "RemoteBroker": "_remote",
+    "VirtualTime": "_time",
+    "assert_published": "_assertions",
+}
 
 _MARKER = (
     "mqtt(*, virtual_time=False, broker=None): run a coroutine test, on a loop in which waiting "
@@ -47,8 +53,8 @@ _MARKER = (
 )
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - one of the classes
-    """Import the classes for annotations when they are asked for."""
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - one of the names
+    """Import what tests import from here when they do."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 - seldom needed
@@ -64,7 +70,10 @@ def mqtt_broker(request: pytest.FixtureRequest) -> TestBroker | RemoteBroker:
     """Return a broker in memory for this test alone; it is stopped after the test.
 
     A `ferromqtt.testing.TestBroker`: `mqtt_broker.client()` makes a client, and `Client(broker)`
-    does so too. With `--mqtt-broker URL` it stands for the broker at that URL: it makes clients in
+    does so too. A test that passed fails when a rule for faults never fired
+    (`TestBroker.unused_faults`); the report of a failure shows the newest packets.
+
+    With `--mqtt-broker URL` it stands for the broker at that URL: it makes clients in
     the same way, and a test that asks for more than a real broker can do is skipped.
     """
     broker: TestBroker | RemoteBroker = request.getfixturevalue(_item.form("broker", request.node))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, TypeVar
 
-from ferromqtt_pytest import _item
+from ferromqtt_pytest import _item, _report
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,7 +30,9 @@ def make_broker(request: pytest.FixtureRequest) -> TestBroker | RemoteBroker:
         return broker_of_option(url)
     from ferromqtt.testing import TestBroker  # noqa: PLC0415 - not before a test needs it
 
-    return TestBroker(listen=False, **_item.broker_options(request.node))
+    made = TestBroker(listen=False, **_item.broker_options(request.node))
+    _report.watch(request.node, made)
+    return made
 
 
 async def broker(

@@ -59,11 +59,12 @@ def is_concerned(item: pytest.Item) -> TypeGuard[pytest.Function]:
 
 def define_fixtures(manager: pytest.PytestPluginManager) -> None:
     """Define the fixtures of this plugin's runner, and of the frameworks that are there."""
-    from ferromqtt_pytest import _own  # noqa: PLC0415 - many runs have no test that needs it
+    from ferromqtt_pytest import _own, _report  # noqa: PLC0415 - many runs need neither
 
     if manager.is_registered(_own):
         return
     manager.register(_own)
+    manager.register(_report)
     if manager.hasplugin("asyncio"):
         from ferromqtt_pytest import _asyncio  # noqa: PLC0415 - it needs pytest-asyncio
 

@@ -114,6 +114,23 @@ def test_a_client_that_waits_to_connect_again_is_not_idle_while_it_has_messages(
     run(main())
 
 
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_what_was_just_published_is_waited_for(qos: int) -> None:
+    """Also a QoS 0 message, which its client has not written yet."""
+
+    async def main() -> None:
+        broker = TestBroker(listen=False)
+        async with broker.client() as reader, broker.client() as client:
+            await reader.subscribe("a", qos=qos)
+            await client.publish("a", b"1", qos=qos)
+            await broker.idle()
+            assert len(broker.published("a")) == 1
+            assert len(broker.packets(PUBLISH, side="sends")) == 1
+            assert reader.stats().received == 1
+
+    run(main())
+
+
 def test_a_subscription_is_refused() -> None:
     async def main() -> None:
         broker = TestBroker(listen=False)
@@ -352,15 +369,84 @@ def test_waiting_for_a_message_tells_what_came_instead() -> None:
                 await broker.wait_for("site/7/level", json={"level": 28.4}, within="1s")
             text = str(raised.value)
             assert text.startswith(
-                'no message matched within 1 s   json {"level": 28.4}   topic "site/7/level"'
-            )
-            assert '  near:  site/7/level  "{"level": 28.5}"   payload: ' in text
+                'no message matched within 1 s   topic "site/7/level"  json {"level": 28.4}\n'
+                '  near:  site/7/level  {"level": 28.5}   level: 28.5 is not 28.4   +0.000 s\n'
+                '  near:  site/8/level  {"level": 28.4}   topic   +0.000 s\n'
+            ), text
             assert "  rule never fired: sends PUBACK nth 2 lose\n" in text
             assert 'PUBLISH (id 1, QoS 1, RETAIN, topic "site/7/level"' in text
             with pytest.raises(AssertionError, match="2 messages matched, and not 1:"):
                 broker.check_published("site/#")
             with pytest.raises(AssertionError, match=r"3 times, but 2 times, within 0\.5 s"):
                 await broker.wait_for("site/#", count=3, within=0.5)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("came", "wanted", "differs"),
+    [
+        ('{"a":{"b":[1,2]}}', {"a": {"b": [1, 3]}}, "a.b[1]: 2 is not 3"),
+        ('{"a":[1,2]}', {"a": [1]}, "a: has 2 items, not 1"),
+        ("[1]", [1, 2], "json: has 1 items, not 2"),
+        ('{"a":1}', {"a": 1, "b": 2}, "b: is missing"),
+        ('{"a":1,"b":null}', {"a": 1}, "b: null is not wanted"),
+        ('"x"', 7, 'json: "x" is not 7'),
+        ('{"a":"\\u001b[2J"}', {"a": ""}, 'a: "\\\\u001b[2J" is not ""'),
+        ("no", {"a": 1}, "payload: is no JSON"),
+        (b"\xff", {"a": 1}, "payload: is no JSON"),
+        ('{"a":1}', {"a": {2}}, "a: 1 is not {2}"),
+        (f'"{"x" * 100}"', 0, f'json: "{"x" * 63}… is not 0'),
+    ],
+)
+def test_the_place_is_named_at_which_json_differs(
+    came: str | bytes, wanted: object, differs: str
+) -> None:
+    async def main() -> None:
+        broker = TestBroker(listen=False)
+        await broker.publish("a", came)
+        with pytest.raises(AssertionError) as raised:
+            broker.check_published("a", json=wanted)
+        assert f"   {differs.replace(chr(92) * 2, chr(92))}   +" in str(raised.value)
+
+    run(main())
+
+
+def test_json_in_another_spelling_is_no_difference() -> None:
+    """Each message is held against what is wanted as a value, not as bytes."""
+
+    async def main() -> None:
+        broker = TestBroker(listen=False)
+        for topic in ("a", "a", "a", "$a", "b"):
+            await broker.publish(topic, '{ "level": 28.40 }', qos=1, retain=topic == "b")
+        broker.check_published("a", json={"level": 28.4}, times=3)
+        with pytest.raises(AssertionError) as raised:
+            broker.check_published("a", json={"level": 28.4}, qos=0, retain=True)
+        head, *near = str(raised.value).splitlines()[:4]
+        assert head == 'no message matched   topic "a"  json {"level": 28.4}  QoS 0  RETAIN true'
+        assert all("   QoS: 1 is not 0, RETAIN: false is not true   +" in line for line in near)
+        with pytest.raises(AssertionError, match="   QoS: 1 is not 2   ") as raised:
+            broker.check_published("$a", json={"level": 28.4}, qos=2)
+
+    run(main())
+
+
+def test_that_nothing_came_is_not_said_of_a_broker_that_is_not_idle() -> None:
+    async def main() -> None:
+        broker = TestBroker(listen=False)
+        rule = broker.receives(PUBLISH).hold()
+        async with broker.client("c") as client:
+            publishing = asyncio.create_task(client.publish("a", b"1", qos=1))
+            await asyncio.sleep(1)
+            with pytest.raises(AssertionError, match=r"await broker\.idle\(\) first, or") as raised:
+                broker.check_published("a", times=0)
+            assert "PUBLISH (id 1" in raised.value.__notes__[0]
+            assert broker.published("a") == []
+            rule.release()
+            await publishing
+            await broker.idle()
+            broker.check_published("b", times=0)
+            broker.check_published("a")
 
     run(main())
 

@@ -81,6 +81,19 @@ async def _(_: World) -> None:
     broker.heal()
 
 
+@provokes(BROKER, "times=0 proves nothing")
+async def _(_: World) -> None:
+    broker = TestBroker()
+    async with broker.client() as client:
+        broker.sends(PUBACK).hold()
+        publishing = asyncio.create_task(client.publish("a", qos=1))
+        await broker.wait_for("a")
+        try:
+            broker.check_published("b", times=0)
+        finally:
+            publishing.cancel()
+
+
 @provokes(BROKER, "is not idle")
 async def _(_: World) -> None:
     broker = TestBroker()
