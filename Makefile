@@ -44,7 +44,7 @@ export PATH := $(PATH):/usr/sbin
 NATIVE_SOURCES := $(wildcard Cargo.lock) Cargo.toml pyproject.toml \
 	$(shell find crates -name '*.rs' -o -name '*.c' -o -name Cargo.toml)
 PYTHON_SOURCES := README.md $(wildcard python/aiomqtt-shim/*.*) \
-	$(shell find python/ferromqtt python/aiomqtt-shim/aiomqtt -name '*.py' -o -name '*.pyi' -o -name py.typed)
+	$(shell find python/ferromqtt python/ferromqtt_pytest python/aiomqtt-shim/aiomqtt -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
 .PHONY: help
 help: ## List the targets
@@ -112,7 +112,7 @@ lint: .venv/.dev .venv/.native ## Formatting, lints, documentation, types and st
 	RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --workspace --all-features --no-deps
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy python/ferromqtt python/aiomqtt-shim/aiomqtt examples/python python/tests/type_checks
+	$(BIN)/mypy python/ferromqtt python/ferromqtt_pytest python/aiomqtt-shim/aiomqtt examples/python python/tests/type_checks
 # The package holds pyright itself, and requirements/dev.txt a Node.js to run it: nothing is fetched here.
 	for project in examples/python python/tests/type_checks; do \
 		PYRIGHT_PYTHON_GLOBAL_NODE=0 PYRIGHT_PYTHON_IGNORE_WARNINGS=1 \
@@ -125,6 +125,7 @@ lint: .venv/.dev .venv/.native ## Formatting, lints, documentation, types and st
 	$(BIN)/python scripts/code_lines.py --check
 	$(BIN)/python scripts/errors.py --check
 	$(BIN)/python scripts/server_profiles.py --check
+	$(BIN)/python scripts/broker_options.py
 	$(BIN)/python scripts/design_notes.py
 	$(BIN)/python scripts/type_names.py
 

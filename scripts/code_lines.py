@@ -133,25 +133,37 @@ _PYTHON_FACE = tuple(
 _BINDING_TOOLS = (f"{BINDING}/broker.rs", f"{BINDING}/broker")
 _PYTHON_TOOLS = tuple(
     f"{PYTHON}/{name}.py"
-    for name in ("__main__", "_broker_host", "_stdout", "_virtual_loop", "_wheel", "testing")
+    for name in (
+        "__main__",
+        "_broker_faults",
+        "_broker_host",
+        "_broker_listening",
+        "_faults",
+        "_journal",
+        "_stdout",
+        "_virtual_loop",
+        "_wheel",
+        "testing",
+    )
 )
 _TLS = (f"{RUST}/transport/tls",)
 
 PARTS = (
     Part("core", 16_294, ("crates/ferromqtt-proto/src",)),
     Part("engine", 4_607, ("crates/ferromqtt-engine/src",)),
-    Part("transport", 2_388, ("crates/ferromqtt-transport/src",)),
+    Part("transport", 2_606, ("crates/ferromqtt-transport/src",)),
     Part("tokio client, driver", 4_184, (RUST,), (*_RUST_FACE, *_TLS)),
     Part("tokio client, TLS", 673, _TLS),
     Part("tokio client, face", 2_431, _RUST_FACE),
     Part("binding, driver", 5_300, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
-    Part("binding, face", 2_148, _BINDING_FACE),
-    Part("Python, driver", 3_682, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
+    Part("binding, face", 2_150, _BINDING_FACE),
+    Part("Python, driver", 3_796, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
     Part("Python, face", 4_450, _PYTHON_FACE),
-    Part("Python, test tools", 1_296, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
+    Part("Python, test tools", 2_598, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
+    Part("pytest plugin", 521, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-    Part("test broker", 3_729, ("crates/ferromqtt-testing/src",)),
-    Part("command line", 285, ("crates/ferromqtt-cli/src",)),
+    Part("test broker", 8_841, ("crates/ferromqtt-testing/src",)),
+    Part("command line", 338, ("crates/ferromqtt-cli/src",)),
 )
 
 _TEST_FILES = re.compile(r"^(tests?|.*_tests|tests_support)\.rs$")

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "errors.md"
 INTERNAL = ROOT / "docs" / "errors" / "internal.toml"
 
-PYTHON = ("python/ferromqtt", "python/aiomqtt-shim/aiomqtt")
+PYTHON = ("python/ferromqtt", "python/ferromqtt_pytest", "python/aiomqtt-shim/aiomqtt")
 RUST = (
     "crates/ferromqtt-proto/src",
     "crates/ferromqtt-engine/src",

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from ferromqtt import __version__, _wheel
+from ferromqtt._native import Broker
 from ferromqtt._stdout import write_line
 from ferromqtt.testing import TestBroker
 
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.get("server_moved") and "server_reference" not in options:
         broker.error("argument --server-moved: needs --server-reference")
     options["users"] = dict(options.get("users", ()))
+    options["journal_packets"] = 0  # nobody could look at it
     try:
         server = TestBroker(host, port, **options)
     except (TypeError, ValueError) as error:
@@ -105,40 +107,15 @@ def add_access(group: argparse._ArgumentGroup) -> None:
 
 
 def add_limits(group: argparse._ArgumentGroup) -> None:
-    """Add the arguments for limits."""
-    arguments: tuple[tuple[str, Callable[[str], object], str, str], ...] = (
-        ("--maximum-qos", int, "QOS", "largest QoS of messages and subscriptions"),
-        ("--retain-available", boolean, "BOOL", "whether messages can be retained"),
-        ("--wildcard-subscription-available", boolean, "BOOL", "whether filters have wildcards"),
-        ("--shared-subscription-available", boolean, "BOOL", "whether subscriptions are shared"),
-        ("--subscription-identifier-available", boolean, "BOOL", "whether there are any"),
-        ("--receive-maximum", int, "COUNT", "QoS 2 messages a client of 5.0 may have unreleased"),
-        ("--inflight-window", int, "COUNT", "messages in flight to a client of 3.x"),
-        ("--maximum-packet-size", int, "BYTES", "largest packet from a client"),
-        ("--topic-alias-maximum", int, "COUNT", "Topic Aliases that a client of 5.0 may use"),
-        ("--topic-aliases-out", int, "COUNT", "Topic Aliases that the broker assigns to one"),
-        ("--server-keep-alive", int, "SECONDS", "Keep Alive for clients of 5.0"),
-        ("--maximum-session-expiry-interval", int, "SECONDS", "longest, for clients of 5.0"),
-        ("--assign-client-identifiers", boolean, "BOOL", "whether a client without gets one"),
-        ("--response-information", str, "TEXT", "for clients that ask for it"),
-        ("--maximum-connections", int, "COUNT", "connections with a client"),
-        ("--maximum-sessions", int, "COUNT", "sessions, connected or not"),
-        ("--maximum-session-bytes", int, "BYTES", "memory that all sessions take"),
-        ("--maximum-subscriptions", int, "COUNT", "subscriptions of one session"),
-        ("--maximum-queued-messages", int, "COUNT", "messages that wait for one session"),
-        ("--maximum-queued-bytes", int, "BYTES", "memory that those take, and those in flight"),
-        ("--maximum-retained-messages", int, "COUNT", "topics with a retained message"),
-        ("--maximum-retained-bytes", int, "BYTES", "memory that retained messages take"),
-        (
-            "--maximum-non-publish-size",
-            int,
-            "BYTES",
-            "largest packet other than PUBLISH, and largest before CONNECT is accepted",
-        ),
-        ("--maximum-output", int, "BYTES", "output for a client that does not read"),
-    )
-    for name, kind, metavar, text in arguments:
-        group.add_argument(name, type=kind, metavar=metavar, help=text)
+    """Add an argument for each option of the broker that has a unit."""
+    for name, annotation, _, unit, text in Broker.options():
+        if unit is not None and text is not None:
+            group.add_argument(
+                "--" + name.replace("_", "-"),
+                type=READERS[annotation.removesuffix(" | None")],
+                metavar=unit,
+                help=text,
+            )
 
 
 def port_number(text: str) -> int:
@@ -153,6 +130,15 @@ def boolean(text: str) -> bool:
     if text not in {"true", "false"}:
         raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
     return text == "true"
+
+
+READERS: dict[str, Callable[[str], object]] = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "bool": boolean,
+}
+"""What reads an argument, by the annotation of the option."""
 
 
 def login(text: str) -> tuple[str, str]:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
+import sys
 from typing import cast
 
+from ferromqtt._broker_listening import TcpListener, UnixListener
 from ferromqtt._native import Broker
+from ferromqtt._transport.memory import MemoryTransport
 
 _LINGER = 10.0
 """Seconds that a client has to close its side, once the broker closed its own."""
@@ -15,6 +21,10 @@ _MOST_LINGERING = 1000
 """So many clients are waited for so at the same time."""
 
 
+_NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+"""A socket with this linger is reset when it is closed."""
+
+
 class Host:
     """Moves bytes between transports of one event loop and the broker, and tells it the time."""
 
@@ -22,27 +32,33 @@ class Host:
         broker.run_on(loop)
         self.loop = loop
         self.broker = broker
-        self.port = 0
         self.lingering = 0
         self._stopped = False
-        self._server: asyncio.Server | None = None
+        self._servers: list[tuple[asyncio.Server, TcpListener | UnixListener]] = []
         self._transports: dict[int, asyncio.Transport] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._empty: asyncio.Future[None] | None = None
+        self.watches_input = False
+        """Whether a fault may have stalled a link: then connections ask before they read on."""
+        self._paused: set[int] = set()
+        self._waiters: list[asyncio.Future[None]] = []
 
-    async def listen(self, host: str, port: int) -> None:
-        server = await self.loop.create_server(lambda: Connection(self), host, port)
+    async def listen(self, listener: TcpListener | UnixListener) -> asyncio.Server:
+        """Listen on one more socket; it is closed already if the host was stopped meanwhile."""
+        server = await listener.bind(self.loop, lambda: Connection(self))
         if self._stopped:
             server.close()
+            listener.release()
             await server.wait_closed()
-            return
-        self._server = server
-        self.port = server.sockets[0].getsockname()[1]
+        else:
+            self._servers.append((server, listener))
+        return server
 
     async def stop(self) -> None:
         self._stopped = True
-        if self._server:
-            self._server.close()
+        for server, listener in self._servers:
+            server.close()
+            listener.release()
         if self._timer:
             self._timer.cancel()
         if self._transports:
@@ -50,12 +66,14 @@ class Host:
             for transport in list(self._transports.values()):
                 transport.abort()
             await self._empty
-        if self._server:
-            await self._server.wait_closed()
+        for server, _ in self._servers:
+            await server.wait_closed()
 
     def abandon(self) -> None:
         """Take every connection for lost: the loop is closed, and none will report its end."""
         self._stopped = True
+        for _, listener in self._servers:
+            listener.release()
         for number in self._transports:
             self.broker.closed(number)
         self._transports.clear()
@@ -70,6 +88,7 @@ class Host:
 
     def lost(self, number: int) -> None:
         self._transports.pop(number, None)
+        self._paused.discard(number)
         if self._empty and not self._transports and not self._empty.done():
             self._empty.set_result(None)
         self.broker.closed(number)
@@ -84,10 +103,53 @@ class Host:
             for number, data in output:
                 if transport := transports.get(number):
                     transport.write(data)  # calls pause_writing as soon as it is full
-        for number in broker.take_closed():
+        for number, reset in broker.take_closed():
             if transport := transports.get(number):
-                cast("Connection", transport.get_protocol()).end()
+                connection = cast("Connection", transport.get_protocol())
+                connection.reset() if reset else connection.end()
+        if self.watches_input:
+            self._watch_input()
         self._arm()
+        self.notify()
+
+    def _watch_input(self) -> None:
+        for number, transport in self._transports.items():
+            self.watch_input(number, transport)
+
+    def watch_input(self, number: int, transport: asyncio.Transport) -> None:
+        """Read on from a transport, or not, as its link is stalled."""
+        if transport.is_closing():
+            return
+        stalled = self.broker.input_paused(number)
+        if stalled and number not in self._paused:
+            self._paused.add(number)
+            transport.pause_reading()
+        elif not stalled and number in self._paused:
+            self._paused.discard(number)
+            transport.resume_reading()
+
+    async def changed(self) -> None:
+        """Wait until something has happened."""
+        waiter = self.loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def notify(self) -> None:
+        """Wake those that wait for something to happen."""
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def is_idle(self) -> bool:
+        """Whether no byte is on its way that can be seen."""
+        return not any(
+            transport.in_transit
+            if isinstance(transport, MemoryTransport)
+            else transport.get_write_buffer_size()
+            for transport in self._transports.values()
+        )
 
     def _arm(self) -> None:
         """Wake up for the next deadline; a timer that fires earlier than that stays as it is."""
@@ -123,8 +185,21 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        if isinstance(transport, MemoryTransport):
+            transport.observer = self._host.notify
         self._number = self._host.opened(self._transport)
         self._host.flush()
+
+    def reset(self) -> None:
+        """End the transport at once; the client sees a reset."""
+        transport = self._transport
+        if isinstance(transport, MemoryTransport):
+            transport.reset()
+        elif transport and not transport.is_closing():
+            if stream := transport.get_extra_info("socket"):
+                with contextlib.suppress(OSError):  # then it ends in order
+                    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            transport.abort()
 
     def end(self) -> None:
         """Close the broker's side, and the transport once the client has closed its own.
@@ -134,8 +209,8 @@ class Connection(asyncio.Protocol):
         """
         if not self._transport or self._transport.is_closing():
             return
-        if self._host.lingering >= _MOST_LINGERING:
-            self._transport.close()
+        if self._host.lingering >= _MOST_LINGERING or not self._transport.can_write_eof():
+            self._transport.close()  # TLS has no such half: it waits for the client by itself
         else:
             self._lingers = True
             self._host.lingering += 1

@@ -9,9 +9,10 @@ import selectors
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
 from ferromqtt._checks import wrong_type
 
@@ -28,6 +29,19 @@ _GRACE = 3600 * _SECOND
 
 _DELIVERY = 0.001
 """Real seconds that the system gets to deliver what one socket of the loop has sent to another."""
+
+
+_MOST_JUMPS = 1000
+"""So many of the latest jumps are recorded."""
+
+
+class Jump(NamedTuple):
+    """A jump of the clock of a `VirtualLoop`."""
+
+    at: float
+    """The time that the clock jumped to."""
+    who: str
+    """What the timer is for: the task that waits, and where, or the function that is called."""
 
 
 class StuckError(RuntimeError):
@@ -60,6 +74,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     Args:
         end_at: How far the clock goes, in seconds; None is no limit. Default: a year. For another
             one give `functools.partial(VirtualLoop, end_at=86_400)` as the loop factory.
+        record_jumps: Keep `jumps`, which makes a jump several times as long. Default: no.
 
     Raises:
         TypeError: `end_at` is neither a number nor None.
@@ -68,8 +83,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     _clock_resolution: float
 
-    def __init__(self, *, end_at: float | None = _YEAR) -> None:
+    def __init__(self, *, end_at: float | None = _YEAR, record_jumps: bool = False) -> None:
         self._jumping = _JumpingSelector(self)
+        if record_jumps:
+            self._jumping.jumps = deque(maxlen=_MOST_JUMPS)
         self._start = time.time()
         super().__init__(self._jumping)
         try:
@@ -88,6 +105,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         It began with the real one when the loop was made. `time.time` itself stays real.
         """
         return self._start + self.time()
+
+    @property
+    def jumps(self) -> list[Jump]:
+        """The latest thousand jumps of the clock, if the loop was made with `record_jumps`."""
+        return list(self._jumping.jumps or ())
 
     def end_at(self, seconds: float | None) -> None:
         """Let the clock go no further than this time; None is no limit.
@@ -151,6 +173,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         self.end: int | None = None
         self.holds = 0
         self.jobs: set[asyncio.Future[Any]] = set()
+        self.jumps: deque[Jump] | None = None
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
@@ -185,6 +208,8 @@ class _JumpingSelector(selectors.DefaultSelector):
         # that it has no nanoseconds, the sum would be no later than now.
         now = self._loop.time()
         self._loop._clock_resolution = max(1 / _SECOND, math.ulp(now))  # noqa: SLF001
+        if self.jumps is not None:
+            self.jumps.append(Jump(now, _next_timer(self._loop)))
 
     def _delivered(self) -> list[tuple[selectors.SelectorKey, int]]:
         """Let the system deliver what the peers of the loop's sockets have not confirmed."""
@@ -236,6 +261,20 @@ def _ends(descriptor: int) -> tuple[object, object | None] | None:
         return None
     finally:
         end.detach()
+
+
+def _next_timer(loop: VirtualLoop) -> str:
+    """Return what the loop's next timer is for: a task that waits, or what is called."""
+    timer = loop._scheduled[0]  # type: ignore[attr-defined] # noqa: SLF001 - a heap of timers
+    callback = timer._callback  # noqa: SLF001
+    for task in asyncio.all_tasks(loop):
+        awaited = getattr(task, "_fut_waiter", None)
+        if awaited is not None and any(awaited is it for it in timer._args):  # noqa: SLF001
+            return _place(task)  # in asyncio.sleep
+    limited = getattr(getattr(callback, "__self__", None), "_task", None)
+    if isinstance(limited, asyncio.Task):
+        return f"a time limit of {_place(limited)}"  # of asyncio.timeout
+    return str(getattr(callback, "__qualname__", type(callback).__qualname__))
 
 
 def _order(task: asyncio.Task[Any]) -> tuple[int, str]:

@@ -1,6 +1,7 @@
 """A broker for tests, in the running event loop, and a loop in which waiting takes no time.
 
-`TestBroker` serves clients in memory, and on a loopback socket. `VirtualLoop` is the loop.
+`TestBroker` serves clients in memory, and on sockets. `VirtualLoop` is the loop. For pytest there
+are fixtures: docs/testing.md has recipes for them, for unittest and for Rust.
 
 It is not a production broker: passwords are held in the clear, and all it knows ends with it. Its
 memory is bounded, in messages and bytes.
@@ -11,23 +12,59 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import weakref
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import NamedTuple, Self, TypeAlias, TypedDict, Unpack
+from typing import Final, NamedTuple, Self, TypeAlias, TypedDict, Unpack
 
+from ferromqtt._broker_faults import BrokerFaults
 from ferromqtt._broker_host import Connection, Host
+from ferromqtt._broker_listening import (
+    Listening,
+    TcpListener,
+    UnixListener,
+    listening_at,
+    listening_at_path,
+    server_context,
+)
 from ferromqtt._checks import wrong_type
 from ferromqtt._client_keywords import MemoryClientKeywords, with_defaults_of
-from ferromqtt._native import Broker
+from ferromqtt._faults import Duration, Fault, Link, PacketKind
+from ferromqtt._internals import internals_of
+from ferromqtt._journal import JournalMessage, JournalPacket
+from ferromqtt._native import Broker, TestAuthority
 from ferromqtt._transport import memory
-from ferromqtt._virtual_loop import StuckError, VirtualLoop
+from ferromqtt._virtual_loop import Jump, StuckError, VirtualLoop
 from ferromqtt.client import Client
 from ferromqtt.reasons import ReasonCode
 
 __all__ = [
+    "AUTH",
+    "CONNACK",
+    "CONNECT",
+    "DISCONNECT",
+    "PINGREQ",
+    "PINGRESP",
+    "PUBACK",
+    "PUBCOMP",
+    "PUBLISH",
+    "PUBREC",
+    "PUBREL",
+    "SUBACK",
+    "SUBSCRIBE",
+    "UNSUBACK",
+    "UNSUBSCRIBE",
     "BrokerOptions",
     "BrokerStats",
     "Denials",
+    "Duration",
+    "Fault",
+    "JournalMessage",
+    "JournalPacket",
+    "Jump",
+    "Link",
+    "Listening",
+    "PacketKind",
     "SessionStats",
     "StuckError",
     "TestBroker",
@@ -36,6 +73,22 @@ __all__ = [
 
 Denials: TypeAlias = Sequence[str | tuple[str, int]]
 """What is refused: with Not authorized, or with the Reason Code beside it. Not a str alone."""
+
+CONNECT: Final = PacketKind.CONNECT
+CONNACK: Final = PacketKind.CONNACK
+PUBLISH: Final = PacketKind.PUBLISH
+PUBACK: Final = PacketKind.PUBACK
+PUBREC: Final = PacketKind.PUBREC
+PUBREL: Final = PacketKind.PUBREL
+PUBCOMP: Final = PacketKind.PUBCOMP
+SUBSCRIBE: Final = PacketKind.SUBSCRIBE
+SUBACK: Final = PacketKind.SUBACK
+UNSUBSCRIBE: Final = PacketKind.UNSUBSCRIBE
+UNSUBACK: Final = PacketKind.UNSUBACK
+PINGREQ: Final = PacketKind.PINGREQ
+PINGRESP: Final = PacketKind.PINGRESP
+DISCONNECT: Final = PacketKind.DISCONNECT
+AUTH: Final = PacketKind.AUTH
 
 _LOOPBACK = "127.0.0.1"
 _MAX_PORT = 65535
@@ -59,6 +112,7 @@ class BrokerOptions(TypedDict, total=False):
         unanswered_versions: Those on whose CONNECT the broker closes without an answer.
         server_reference: Another server that every client is sent to when it connects.
         server_moved: Send it there forever: Server moved instead of Use another server.
+            Default: no.
         response_information: For clients that ask for it.
         assign_client_identifiers: Give a client without a Client Identifier one. Default: yes.
         maximum_qos: Largest QoS of messages and subscriptions. Default: 2.
@@ -70,6 +124,7 @@ class BrokerOptions(TypedDict, total=False):
         inflight_window: How many QoS 1 and 2 messages are in flight to a client of 3.x.
             Default: 20.
         maximum_packet_size: Largest packet from a client, in bytes, of 3.x too.
+            Default: 268,435,460, the largest that MQTT knows.
         maximum_non_publish_size: Largest packet other than PUBLISH, in bytes, and largest packet
             before CONNECT is accepted. Default: 1 MiB.
         topic_alias_maximum: Up to which number clients may use Topic Aliases. Default: 0.
@@ -77,6 +132,7 @@ class BrokerOptions(TypedDict, total=False):
             Topic Alias Maximum. Default: 16.
         server_keep_alive: Keep Alive in seconds, instead of what clients ask for.
         maximum_session_expiry_interval: Longest Session Expiry Interval, in seconds.
+            Default: 4,294,967,295, which never ends.
         maximum_connections: How many connections have a client; more are answered Quota exceeded.
             Default: 100,000.
         maximum_sessions: How many sessions there are, connected or not; a CONNECT that would begin
@@ -99,6 +155,12 @@ class BrokerOptions(TypedDict, total=False):
         maximum_output: How many bytes wait for a client that does not read; beyond it QoS 0
             messages are dropped and counted, and a client that still asks for answers is
             disconnected. Default: 64 MiB.
+        journal_packets: How many packets, and how many accepted messages, the journal holds; 0
+            turns it off. Default: 10,000.
+        journal_bytes: How many bytes its packets take, and how many its messages. Default: 16 MiB
+            each.
+        maximum_postponed: How many bytes each direction of a link holds that a fault delays or
+            holds back, with 128 beside each packet. Beyond it the oldest goes on. Default: 1 MiB.
         handshake_timeout: Seconds that a connection has for its CONNECT. Default: 10.
 
     """
@@ -136,6 +198,9 @@ class BrokerOptions(TypedDict, total=False):
     maximum_retained_messages: int
     maximum_retained_bytes: int
     maximum_output: int
+    journal_packets: int | None
+    journal_bytes: int
+    maximum_postponed: int
     handshake_timeout: float
 
 
@@ -176,7 +241,7 @@ class BrokerStats(NamedTuple):
     """Connections, Topic Filters and messages that were refused at a limit."""
 
 
-class TestBroker:
+class TestBroker(BrokerFaults):
     """An MQTT 3.1, 3.1.1 and 5.0 broker in this process.
 
     Clients of this package connect to it in memory, without a port, from when it is constructed:
@@ -192,6 +257,17 @@ class TestBroker:
     ```python
     async with TestBroker() as broker, Client(broker.host, broker.port) as client:
         await client.publish("greeting", "hello")
+    ```
+
+    `listen` adds sockets of any kind, for TLS, WebSocket and Unix.
+
+    It makes faults on demand, and tells what happened:
+
+    ```python
+    broker.sends(PUBACK).nth(3).lose().cut()
+    broker.link("pump-7").half_open()
+    await broker.wait_for("site/+/level", json={"level": 28.4}, qos=1)
+    print(broker.chart())
     ```
 
     It belongs to the event loop in which it is first used. When that loop is closed, it goes on in
@@ -222,12 +298,7 @@ class TestBroker:
         listen: bool = True,
         **options: Unpack[BrokerOptions],
     ) -> None:
-        if not isinstance(host, str):
-            raise wrong_type("host", "str", host)
-        if not isinstance(port, int) or isinstance(port, bool):
-            raise wrong_type("port", "int", port)
-        if not 0 <= port <= _MAX_PORT:
-            raise ValueError(f"port must be in the range 0-{_MAX_PORT}, not {port}")
+        _check_address(host, port)
         if not isinstance(listen, bool):
             raise wrong_type("listen", "bool", listen)
         if not listen and (host, port) != (_LOOPBACK, 0):
@@ -241,6 +312,8 @@ class TestBroker:
         self._broker: Broker | None = Broker(**options)
         self._host: Host | None = None
         self._started = False
+        self._authority: TestAuthority | None = None
+        self._clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
     @property
     def host(self) -> str:
@@ -278,7 +351,7 @@ class TestBroker:
 
     @staticmethod
     def _url(host: str, port: int) -> str:
-        return f"mqtt://[{host}]:{port}" if ":" in host else f"mqtt://{host}:{port}"
+        return listening_at(host, port, tls=False, websocket=False).url
 
     @with_defaults_of(Client.__init__, MemoryClientKeywords)
     def client(
@@ -294,7 +367,9 @@ class TestBroker:
             ValueError: An argument is wrong, or makes no sense in memory.
             TypeError: There is no such argument, or it has the wrong type.
         """
-        return Client(self, identifier=identifier, **options)
+        client = Client(self, identifier=identifier, **options)
+        self._clients.add(client)
+        return client
 
     @property
     def dropped(self) -> int:
@@ -374,12 +449,88 @@ class TestBroker:
         self._started = True
         if not self._listens:
             return
+        listener = TcpListener(self._host_name, self._requested_port, None, websocket=False)
         try:
-            await host.listen(self._host_name, self._requested_port)
+            server = await host.listen(listener)
         except BaseException:
             self._started = False
             raise
-        self._port = host.port
+        self._port = _port_of(server, self._requested_port)
+
+    async def listen(
+        self,
+        host: str = _LOOPBACK,
+        port: int = 0,
+        *,
+        tls: bool = False,
+        websocket: bool = False,
+        unix: str | os.PathLike[str] | None = None,
+    ) -> Listening:
+        """Listen on one more socket, beside memory and the sockets that there are.
+
+        ```python
+        broker = TestBroker(listen=False)
+        listening = await broker.listen(tls=True, websocket=True)
+        context = ssl.create_default_context(cadata=broker.ca)
+        async with Client.from_url(listening.url, tls_context=context) as client:
+            ...
+        ```
+
+        It ends with a stop. Works before a start too, which is not needed then.
+
+        Args:
+            host: The address to listen on.
+            port: The port to listen on; 0 takes a free one.
+            tls: With TLS, by a certificate that `ca` has signed for the host, `localhost`,
+                127.0.0.1 and ::1.
+            websocket: MQTT over WebSocket, at any path.
+            unix: The path of a Unix socket instead, which must not exist. It is removed at the end.
+
+        Returns:
+            Where it is: host, port and URL.
+
+        Raises:
+            OSError: The address or the path cannot be listened on.
+            RuntimeError: The broker is stopped, or serves another event loop.
+            TypeError: An argument has the wrong type.
+            ValueError: The port is out of its range, `unix` stands beside another argument, or no
+                certificate can hold the host.
+
+        """
+        _check_address(host, port)
+        for name, given in (("tls", tls), ("websocket", websocket)):
+            if not isinstance(given, bool):
+                raise wrong_type(name, "bool", given)
+        if unix is not None and (tls or websocket or (host, port) != (_LOOPBACK, 0)):
+            raise ValueError(
+                "unix names a socket that carries MQTT alone: leave out the other arguments"
+            )
+        if not isinstance(unix, str | os.PathLike | None):
+            raise wrong_type("unix", "str, os.PathLike or None", unix)
+        if self._broker is None:
+            raise RuntimeError("The test broker is stopped: start it again, or make another")
+        serving = self._host_here(self._broker)
+        if unix is not None:
+            path = os.fspath(unix)
+            await serving.listen(UnixListener(path))
+            return listening_at_path(path)
+        context = server_context(self._signing(), host) if tls else None
+        server = await serving.listen(TcpListener(host, port, context, websocket=websocket))
+        return listening_at(host, _port_of(server, port), tls=tls, websocket=websocket)
+
+    @property
+    def ca(self) -> str:
+        """The certificate that clients trust to verify this broker, in PEM form.
+
+        That of an authority which exists for this broker alone, made when it is first asked for.
+        For `ssl.create_default_context(cadata=broker.ca)`, or to be written to a file.
+        """
+        return self._signing().certificate
+
+    def _signing(self) -> TestAuthority:
+        if self._authority is None:
+            self._authority = TestAuthority()
+        return self._authority
 
     async def stop(self) -> None:
         """Stop listening, break every connection, and forget everything.
@@ -407,7 +558,24 @@ class TestBroker:
         if self._broker is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         host = self._host_here(self._broker)
+        if not self._broker.is_reachable():
+            self._broker.closed(self._broker.open())  # the journal has the attempt
+            host.flush()
+            raise memory.BrokerDownError
         memory.link(host.loop, protocol, Connection(host))
+
+    def _has_outgoing(self) -> bool:
+        return any(
+            client.stats().outgoing for client in self._clients if internals_of(client).entered
+        )
+
+    def _core(self) -> Broker:
+        if self._broker is None:
+            raise RuntimeError("The test broker is stopped: start it first")
+        return self._broker
+
+    def _host_of_loop(self) -> Host:
+        return self._host_here(self._core())
 
     def _host_here(self, broker: Broker) -> Host:
         """Return the host on the running loop."""
@@ -444,6 +612,20 @@ class TestBroker:
         traceback: TracebackType | None,
     ) -> None:
         await self.stop()
+
+
+def _check_address(host: str, port: int) -> None:
+    if not isinstance(host, str):
+        raise wrong_type("host", "str", host)
+    if not isinstance(port, int) or isinstance(port, bool):
+        raise wrong_type("port", "int", port)
+    if not 0 <= port <= _MAX_PORT:
+        raise ValueError(f"port must be in the range 0-{_MAX_PORT}, not {port}")
+
+
+def _port_of(server: asyncio.Server, requested: int) -> int:
+    """Return the port of a server; that which was asked for if it is closed already."""
+    return server.sockets[0].getsockname()[1] if server.sockets else requested
 
 
 def _elsewhere() -> RuntimeError:

@@ -1,6 +1,7 @@
 """The Python in the documentation runs, and prints what stands below it; links lead somewhere.
 
 A block that opens with ```python is run, unless `no-run` follows: other libraries' code has that.
+Those with `pytest` and `unittest` are files of tests, which test_docs_testing.py runs.
 One that holds a whole program (`asyncio.run`) is run as it is. Any other is run with `client`, an
 entered client, and `host` and `port`, those of a broker. A ```text block right below is its output.
 """
@@ -78,8 +79,8 @@ def test_a_block_of_the_documentation_runs_and_prints_what_it_says(
 def test_blocks_were_found_and_only_other_libraries_are_not_run() -> None:
     assert len(RUNNABLE) >= 10
     for block in ALL:
-        assert block.flags in ("", "no-run"), block.where
-        if block.flags:
+        assert block.flags in ("", "no-run", "pytest", "unittest"), block.where
+        if block.flags == "no-run":
             compile(block.code, block.where, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             assert "ferromqtt" not in block.code, f"{block.where}: our own code is run"
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,12 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-from ferromqtt.testing import StuckError, VirtualLoop
+from ferromqtt.testing import Jump, StuckError, VirtualLoop
 
 T = TypeVar("T")
 LIMIT = 30
@@ -109,6 +111,38 @@ def test_the_wall_clock_goes_with_the_virtual_time() -> None:
         return virtual_loop().wall_time() - begin
 
     assert run(main) == pytest.approx(86_400)
+
+
+def test_jumps_are_recorded_with_who_waits() -> None:
+    async def main() -> list[Jump]:
+        loop = virtual_loop()
+        await asyncio.sleep(60, "slept")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):
+                await asyncio.Event().wait()
+        called = asyncio.Event()
+        loop.call_later(0.5, called.set)
+        await called.wait()
+        return loop.jumps
+
+    with asyncio.Runner(loop_factory=partial(VirtualLoop, record_jumps=True)) as runner:
+        slept, limited, called = runner.run(main())
+    assert (slept.at, limited.at, called.at) == (60, 65, 65.5)
+    assert re.fullmatch(r"Task-\d+: .*main \(.*\) > sleep \(.*\)", slept.who)
+    assert limited.who.startswith("a time limit of Task-")
+    assert called.who == "Event.set"
+
+
+def test_only_the_latest_thousand_jumps_are_kept() -> None:
+    async def main() -> list[Jump]:
+        for _ in range(1100):
+            await asyncio.sleep(1)
+        return virtual_loop().jumps
+
+    assert run(main) == []
+    with asyncio.Runner(loop_factory=partial(VirtualLoop, record_jumps=True)) as runner:
+        jumps = runner.run(main())
+    assert [jump.at for jump in jumps] == [*range(101, 1101)]
 
 
 # What really happens

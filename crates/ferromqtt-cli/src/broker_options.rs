@@ -1,10 +1,10 @@
 //! What can be set on `ferromqtt broker`: the names are those of [`BrokerOptions`], with dashes.
 
-use std::num::{NonZeroU16, NonZeroU32};
-
-use clap::{ArgAction, Args};
-use ferromqtt_proto::{QoS, ReasonCode, TopicFilter, Utf8String};
+use clap::Args;
+use ferromqtt_proto::{ReasonCode, TopicFilter, Utf8String};
 use ferromqtt_testing::{BrokerOptions, BrokerOptionsError, User};
+
+use crate::limit_arguments::{LimitArguments, text};
 
 /// Arguments of the command; what is not given stays as `BrokerOptions` has it.
 #[derive(Args, Debug)]
@@ -46,106 +46,6 @@ pub(crate) struct OptionArguments {
     limits: LimitArguments,
 }
 
-#[derive(Args, Debug)]
-#[command(next_help_heading = "Limits")]
-struct LimitArguments {
-    /// Largest QoS of messages and subscriptions
-    #[arg(long, value_name = "QOS", value_parser = qos)]
-    maximum_qos: Option<QoS>,
-
-    /// Whether messages can be retained
-    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
-    retain_available: Option<bool>,
-
-    /// Whether Topic Filters may have wildcards
-    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
-    wildcard_subscription_available: Option<bool>,
-
-    /// Whether there are Shared Subscriptions
-    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
-    shared_subscription_available: Option<bool>,
-
-    /// Whether there are Subscription Identifiers
-    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
-    subscription_identifier_available: Option<bool>,
-
-    /// How many QoS 2 messages a client of 5.0 may have unreleased
-    #[arg(long, value_name = "COUNT")]
-    receive_maximum: Option<NonZeroU16>,
-
-    /// How many QoS 1 and 2 messages are in flight to a client of 3.x
-    #[arg(long, value_name = "COUNT")]
-    inflight_window: Option<NonZeroU16>,
-
-    /// Largest packet from a client
-    #[arg(long, value_name = "BYTES")]
-    maximum_packet_size: Option<NonZeroU32>,
-
-    /// Largest packet from a client other than PUBLISH
-    #[arg(long, value_name = "BYTES")]
-    maximum_non_publish_size: Option<NonZeroU32>,
-
-    /// Up to which number clients of 5.0 may use Topic Aliases
-    #[arg(long, value_name = "COUNT")]
-    topic_alias_maximum: Option<u16>,
-
-    /// How many Topic Aliases the broker assigns to a client that takes some
-    #[arg(long, value_name = "COUNT")]
-    topic_aliases_out: Option<u16>,
-
-    /// Keep Alive for clients of 5.0, whatever they ask for
-    #[arg(long, value_name = "SECONDS")]
-    server_keep_alive: Option<u16>,
-
-    /// Longest Session Expiry Interval of clients of 5.0
-    #[arg(long, value_name = "SECONDS")]
-    maximum_session_expiry_interval: Option<u32>,
-
-    /// Whether a client without a Client Identifier is given one
-    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
-    assign_client_identifiers: Option<bool>,
-
-    /// Response Information for clients that ask for it
-    #[arg(long, value_name = "TEXT", value_parser = text)]
-    response_information: Option<Utf8String>,
-
-    /// How many connections have a client; more are refused
-    #[arg(long, value_name = "COUNT")]
-    maximum_connections: Option<usize>,
-
-    /// How many sessions there are, connected or not; more are refused
-    #[arg(long, value_name = "COUNT")]
-    maximum_sessions: Option<usize>,
-
-    /// How much memory all sessions take; messages beyond it are dropped and counted, the rest is refused
-    #[arg(long, value_name = "BYTES")]
-    maximum_session_bytes: Option<usize>,
-
-    /// How many subscriptions one session has; more are refused
-    #[arg(long, value_name = "COUNT")]
-    maximum_subscriptions: Option<usize>,
-
-    /// How many messages wait for one session; more are dropped and counted
-    #[arg(long, value_name = "COUNT")]
-    maximum_queued_messages: Option<usize>,
-
-    /// How much memory the messages take that wait for one session or are in flight; more are dropped and counted
-    #[arg(long, value_name = "BYTES")]
-    maximum_queued_bytes: Option<usize>,
-
-    /// How many topics have a retained message; more are refused, or dropped and counted
-    #[arg(long, value_name = "COUNT")]
-    maximum_retained_messages: Option<usize>,
-
-    /// How much memory retained messages take; more are refused, or dropped and counted
-    #[arg(long, value_name = "BYTES")]
-    maximum_retained_bytes: Option<usize>,
-
-    /// How many bytes wait for a client that does not read
-    #[arg(long, value_name = "BYTES")]
-    maximum_output: Option<usize>,
-}
-
 /// What stands behind `--user`, unparsed: the parser's own errors would show it.
 #[derive(Clone)]
 struct Login(String);
@@ -172,7 +72,7 @@ struct Denial {
 impl OptionArguments {
     /// The broker's options, or what is wrong with the arguments.
     pub(crate) fn options(&self) -> Result<BrokerOptions, String> {
-        let mut options = BrokerOptions::default();
+        let mut options = self.limits.options().clone();
         for Login(login) in &self.users {
             let (name, password) = (login.split_once(':'))
                 .ok_or("--user must read NAME:PASSWORD, with a colon between the two")?;
@@ -192,42 +92,7 @@ impl OptionArguments {
         }
         options.server_reference.clone_from(&self.server_reference);
         options.server_moved = self.server_moved;
-        self.limits.set(&mut options);
         Ok(options)
-    }
-}
-
-impl LimitArguments {
-    fn set(&self, options: &mut BrokerOptions) {
-        macro_rules! set {
-            ($($name:ident),+) => { $(if let Some(value) = self.$name { options.$name = value; })+ };
-        }
-        set!(
-            maximum_qos,
-            retain_available,
-            wildcard_subscription_available,
-            shared_subscription_available,
-            subscription_identifier_available,
-            receive_maximum,
-            inflight_window,
-            maximum_packet_size,
-            maximum_non_publish_size,
-            topic_alias_maximum,
-            topic_aliases_out,
-            maximum_session_expiry_interval,
-            assign_client_identifiers,
-            maximum_connections,
-            maximum_sessions,
-            maximum_session_bytes,
-            maximum_subscriptions,
-            maximum_queued_messages,
-            maximum_queued_bytes,
-            maximum_retained_messages,
-            maximum_retained_bytes,
-            maximum_output
-        );
-        options.server_keep_alive = self.server_keep_alive;
-        (options.response_information).clone_from(&self.response_information);
     }
 }
 
@@ -237,15 +102,6 @@ fn wrong(argument: &str, error: &BrokerOptionsError) -> String {
 
 fn filter(argument: &str, text: &str) -> Result<TopicFilter, String> {
     TopicFilter::new(text).map_err(|error| format!("{argument}: {text:?}: {error}"))
-}
-
-fn qos(text: &str) -> Result<QoS, String> {
-    let qos = text.parse().ok().and_then(QoS::from_value);
-    qos.ok_or_else(|| "give 0, 1 or 2".to_owned())
-}
-
-fn text(text: &str) -> Result<Utf8String, String> {
-    Utf8String::try_from(text).map_err(|error| error.to_string())
 }
 
 /// Reads `0x87:what`, or `what` alone for Not authorized.

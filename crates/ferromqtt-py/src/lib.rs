@@ -62,6 +62,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     gate::set_up(module)?;
     home::set_up(module)?;
     module.add_class::<broker::Broker>()?;
+    module.add_class::<broker::TestAuthority>()?;
+    module.add_class::<broker::WebSocketServer>()?;
     module.add_class::<core::Core>()?;
     module.add_class::<decoding::Decoding>()?;
     module.add_class::<event_reader::EventReader>()?;

@@ -18,6 +18,7 @@ use crate::session::{BrokerSession, SessionStats, Sessions};
 use crate::shared::SharedSubscriptions;
 use crate::subscriptions::{SessionSubscription, SubscriptionTable};
 use crate::timers::{Timer, Timers};
+use crate::wire::Wire;
 
 /// So many connections may be without a client, beside those that have one.
 const WITHOUT_CLIENT: usize = 100;
@@ -54,6 +55,8 @@ pub struct Broker {
     pub(crate) input_length: usize,
     /// Subscriptions that match the message being routed: kept for its memory.
     pub(crate) found: Vec<SessionSubscription>,
+    /// The links with their faults and the journal, once somebody asks for either.
+    pub(crate) wire: Option<Box<Wire>>,
     opened: u64,
     /// The latest time that the host passed: `poll_transmit` sends queued messages by it.
     pub(crate) now: Option<Instant>,
@@ -85,7 +88,8 @@ pub struct BrokerStats {
 impl Broker {
     /// A broker without connections, sessions and messages.
     pub fn new(options: BrokerOptions) -> Self {
-        Self {
+        let keeps_journal = options.journal_packets.is_some_and(|packets| packets > 0);
+        let mut broker = Self {
             options,
             connections: HashMap::new(),
             sessions: Sessions::default(),
@@ -99,16 +103,22 @@ impl Broker {
             session_memory: Meter::default(),
             input_length: 0,
             found: Vec::new(),
+            wire: None,
             opened: 0,
             now: None,
             writable: VecDeque::new(),
             to_close: VecDeque::new(),
+        };
+        if keeps_journal {
+            broker.wire_mut();
         }
+        broker
     }
 
     /// A transport was opened. Its client has [`BrokerOptions::handshake_timeout`] to send CONNECT.
     ///
-    /// At a limit ([`BrokerOptions::maximum_connections`]) [`Broker::poll_close`] names it at once.
+    /// At a limit ([`BrokerOptions::maximum_connections`]), and while the broker is down or cut off
+    /// ([`Broker::is_reachable`]), [`Broker::poll_close`] names it at once.
     pub fn open(&mut self, now: Instant) -> ConnectionId {
         self.now = Some(now);
         self.opened += 1;
@@ -117,8 +127,9 @@ impl Broker {
         let limit = (self.options.maximum_connections).saturating_add(WITHOUT_CLIENT);
         let has_room = self.connections.len() < limit;
         self.connections.insert(id, BrokerConnection::new(deadline));
-        if !has_room {
-            self.refused += 1;
+        let reaches = self.wire_open(now, id);
+        if !has_room || !reaches {
+            self.refused += u64::from(!has_room);
             self.end_connection(now, id, None, false);
             return id;
         }
@@ -128,9 +139,18 @@ impl Broker {
 
     /// Takes the whole packets from the front of `input` and acts on them. What is left there is the beginning of a packet.
     ///
-    /// Input of a connection that is closed, or being closed, is thrown away.
+    /// Input of a connection that is closed, or being closed, is thrown away. Once there are faults or a journal, the broker
+    /// takes all of `input` and keeps the beginning itself.
     pub fn handle_input(&mut self, now: Instant, id: ConnectionId, input: &mut BytesMut) {
         self.now = Some(now);
+        match self.wire {
+            None => self.take_input(now, id, input),
+            Some(_) => self.wire_input(now, id, input),
+        }
+    }
+
+    /// As [`Broker::handle_input`], past the wire.
+    pub(crate) fn take_input(&mut self, now: Instant, id: ConnectionId, input: &mut BytesMut) {
         let mut limits = self.packet_limits(id);
         let mut failure;
         'input: loop {
@@ -182,6 +202,14 @@ impl Broker {
     /// (MQTT-3.1.2-8).
     pub fn closed(&mut self, now: Instant, id: ConnectionId) {
         self.now = Some(now);
+        match self.wire {
+            None => self.take_end(now, id),
+            Some(_) => self.wire_closed(now, id),
+        }
+    }
+
+    /// As [`Broker::closed`], past the wire.
+    pub(crate) fn take_end(&mut self, now: Instant, id: ConnectionId) {
         self.end_connection(now, id, None, true);
         self.forget(id);
     }
@@ -189,6 +217,14 @@ impl Broker {
     /// A connection that got output since it was last named: drain [`Broker::poll_transmit`] for it. To be polled until
     /// `None` after every other call.
     pub fn poll_writable(&mut self) -> Option<ConnectionId> {
+        match self.wire {
+            None => self.next_writable(),
+            Some(_) => self.wire_writable(),
+        }
+    }
+
+    /// As [`Broker::poll_writable`], past the wire.
+    pub(crate) fn next_writable(&mut self) -> Option<ConnectionId> {
         loop {
             let id = self.writable.pop_front()?;
             if let Some(connection) = self.connections.get_mut(&id) {
@@ -200,6 +236,14 @@ impl Broker {
 
     /// The next bytes to write to `id`. A host whose socket is full leaves the rest here and asks again later.
     pub fn poll_transmit(&mut self, id: ConnectionId) -> Option<Bytes> {
+        match self.wire {
+            None => self.take_transmit(id),
+            Some(_) => self.wire_transmit(id),
+        }
+    }
+
+    /// As [`Broker::poll_transmit`], past the wire.
+    pub(crate) fn take_transmit(&mut self, id: ConnectionId) -> Option<Bytes> {
         let connection = self.connections.get_mut(&id)?;
         let chunk = connection.output.take()?;
         if connection.output.is_empty() {
@@ -220,6 +264,14 @@ impl Broker {
     /// A connection whose transport is to be closed behind the bytes that were handed out. To be polled until `None` after
     /// [`Broker::poll_transmit`]; a connection is named once, and is not known any more then.
     pub fn poll_close(&mut self) -> Option<ConnectionId> {
+        match self.wire {
+            None => self.next_to_close(),
+            Some(_) => self.wire_close(),
+        }
+    }
+
+    /// As [`Broker::poll_close`], past the wire.
+    pub(crate) fn next_to_close(&mut self) -> Option<ConnectionId> {
         loop {
             let id = self.to_close.pop_front()?;
             if self.connections.contains_key(&id) {
@@ -241,6 +293,7 @@ impl Broker {
             match timer {
                 Timer::Connection(id) => self.handle_connection_timeout(now, id),
                 Timer::Session(id) => self.handle_session_timeout(now, id),
+                Timer::Link(id) => self.handle_link_timeout(now, id),
             }
         }
     }
@@ -280,7 +333,11 @@ impl Broker {
     }
 
     /// Notes that a packet came; returns the version to read it by, or `None` when nothing is to be read any more.
-    fn reading_version(&mut self, now: Instant, id: ConnectionId) -> Option<ProtocolVersion> {
+    pub(crate) fn reading_version(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+    ) -> Option<ProtocolVersion> {
         match &mut self.connections.get_mut(&id)?.phase {
             ConnectionPhase::AwaitingConnect { .. } => Some(ProtocolVersion::V311), // CONNECT names its own
             ConnectionPhase::Connecting { connect, .. } => Some(connect.protocol),

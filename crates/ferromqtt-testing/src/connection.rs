@@ -136,6 +136,15 @@ impl BrokerConnection {
         }
     }
 
+    /// Whether it has nothing to do before something comes. A connection whose CONNECT has not come is idle.
+    pub(crate) const fn is_idle(&self) -> bool {
+        let moves = matches!(
+            self.phase,
+            ConnectionPhase::Connecting { .. } | ConnectionPhase::Closing { .. }
+        );
+        self.output.is_empty() && !moves
+    }
+
     /// The version that the client speaks and its Maximum Packet Size, from CONNECT to the end.
     fn agreed(&self) -> Option<(ProtocolVersion, usize)> {
         match &self.phase {

@@ -11,8 +11,12 @@ use crate::connection::{ConnectionId, ConnectionPhase};
 use crate::denied::is_allowed;
 use crate::message::PublishedMessage;
 use crate::options::BrokerOptionsError;
+use crate::retained::Retained;
 use crate::session::{KeptWill, SessionExpiry, SessionId};
+use crate::shared::SharedSubscriptions;
+use crate::subscriptions::SubscriptionTable;
 use crate::timers::Timer;
+use crate::wire::RestartKeeps;
 
 impl Broker {
     /// The client broke the protocol or a limit: a 5.0 client gets the reason, and the connection is closed (section 4.13).
@@ -153,8 +157,22 @@ impl Broker {
         }
     }
 
-    fn publish_will(&mut self, now: Instant, kept: KeptWill, session: SessionId) {
+    pub(crate) fn publish_will(&mut self, now: Instant, kept: KeptWill, session: SessionId) {
         self.route(now, &PublishedMessage::from_will(now, *kept.will, session));
+    }
+
+    /// Forgets what a restart does not keep. Nobody is connected.
+    pub(crate) fn stop_remembering(&mut self, keeps: RestartKeeps) {
+        if !keeps.sessions {
+            for id in self.sessions.clear() {
+                self.timers.disarm(Timer::Session(id));
+            }
+            self.subscriptions = SubscriptionTable::default();
+            self.shared = SharedSubscriptions::default();
+        }
+        if !keeps.retained {
+            self.retained = Retained::default();
+        }
     }
 
     /// Forgets a session whose client is not connected. A will that was still waiting is published (MQTT-3.1.2-8), and what

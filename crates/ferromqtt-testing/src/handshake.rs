@@ -235,7 +235,7 @@ impl Broker {
 
     /// Answers CONNECT with an error and closes (MQTT-3.2.2-7). A client that is to go elsewhere gets the address.
     pub(crate) fn refuse(&mut self, now: Instant, id: ConnectionId, reason: ReasonCode) {
-        let mut connack = ConnAck {
+        let connack = ConnAck {
             session_present: false,
             reason,
             properties: Properties {
@@ -243,6 +243,11 @@ impl Broker {
                 ..Properties::default()
             },
         };
+        self.refuse_with(now, id, connack);
+    }
+
+    /// Answers CONNECT with this error and closes.
+    pub(crate) fn refuse_with(&mut self, now: Instant, id: ConnectionId, mut connack: ConnAck) {
         if let Some(connection) = self.connections.get_mut(&id)
             && !connection.write(&Packet::ConnAck(Box::new(connack.clone())))
         {

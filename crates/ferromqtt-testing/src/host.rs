@@ -1,5 +1,5 @@
-//! The broker for tokio: connections in memory, and on a socket when it listens. One task watches the clock, one accepts
-//! connections from the socket, and each connection has its own.
+//! The broker for tokio: connections in memory, and on sockets when it listens. One task watches the clock, one accepts
+//! connections from each socket, and each connection has its own.
 
 use std::collections::HashMap;
 use std::future::{Future, Ready, ready};
@@ -7,27 +7,30 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ferromqtt_proto::{ReasonCode, Utf8String};
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
+#[cfg(feature = "tls")]
+use crate::authority::{CertificateError, TestAuthority};
 use crate::link::{self, Waker};
-use crate::memory_stream::MemoryStream;
+use crate::listen::{self, Listen, Listening};
+use crate::memory_stream::{MemoryStream, MemoryTraffic};
 use crate::{Broker, BrokerOptions, BrokerOptionsError, BrokerStats, ConnectionId, SessionStats};
 
-/// How long to wait after the system refused to accept, for example because it has no file descriptor left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How many packets the journal holds, unless the options say something else.
+const JOURNAL_PACKETS: usize = 10_000;
 
 /// A [`Broker`] for programs on tokio, until it is stopped or dropped.
 ///
 /// Clients connect in memory, without a port: by `Options::test` of the crate `ferromqtt` with its feature `testing`, by
 /// [`transport`](Self::transport), or by hand with [`connect`](Self::connect). A broker that was made by [`start`](Self::start)
-/// or [`bind`](Self::bind) also listens on TCP, for clients in other processes and of other libraries.
+/// or [`bind`](Self::bind) also listens on TCP, for clients in other processes and of other libraries, and
+/// [`listen`](Self::listen) adds sockets of any kind.
 ///
 /// The broker takes the time from tokio. Under `start_paused = true` its deadlines pass in virtual time, and over connections
 /// in memory an hour takes milliseconds. The runtime needs `enable_time`. Use a broker within one runtime: a second one may have
@@ -49,7 +52,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// ```
 #[derive(Debug)]
 pub struct TestBroker {
-    shared: Arc<SharedHost>,
+    pub(crate) shared: Arc<SharedHost>,
     /// Where it listens, if it does.
     address: Option<SocketAddr>,
 }
@@ -59,6 +62,20 @@ pub struct TestBroker {
 #[non_exhaustive]
 #[error("the test broker has stopped: keep the TestBroker for as long as clients connect to it")]
 pub struct BrokerStopped;
+
+/// Why a client cannot connect to a [`TestBroker`] in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum BrokerUnreachable {
+    /// It was stopped or dropped.
+    #[error(transparent)]
+    Stopped(#[from] BrokerStopped),
+    /// A fault keeps it from being reached: it is being restarted, or cut off.
+    #[error(
+        "the test broker refuses connections: it is down after TestBroker::restart, or cut off by partition until heal"
+    )]
+    Down,
+}
 
 impl TestBroker {
     /// A broker with the default options, for connections in memory. It is ready at once, and needs no runtime until a
@@ -76,7 +93,8 @@ impl TestBroker {
     /// options.retain_available = false;
     /// let broker = TestBroker::with_options(options);
     /// ```
-    pub fn with_options(options: BrokerOptions) -> Self {
+    pub fn with_options(mut options: BrokerOptions) -> Self {
+        options.journal_packets.get_or_insert(JOURNAL_PACKETS);
         let state = HostState {
             broker: Broker::new(options),
             wakers: HashMap::new(),
@@ -89,6 +107,10 @@ impl TestBroker {
             state: Mutex::new(state),
             clock: Notify::new(),
             lingering: AtomicUsize::new(0),
+            #[cfg(feature = "tls")]
+            authority: Mutex::new(None),
+            unsent: AtomicUsize::new(0),
+            traffic: Arc::default(),
         });
         Self {
             shared,
@@ -117,23 +139,46 @@ impl TestBroker {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn bind(address: SocketAddr, options: BrokerOptions) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
         let mut broker = Self::with_options(options);
-        broker.address = Some(listener.local_addr()?);
-        let accepting = accept(listener, Arc::clone(&broker.shared));
-        broker.shared.spawn(accepting).map_err(io::Error::other)?;
+        let listening = broker.listen(Listen::tcp().address(address)).await?;
+        broker.address = listening.address();
         Ok(broker)
+    }
+
+    /// Listens on one more socket, beside the connections in memory and the sockets that there are: TCP, a Unix socket, and with
+    /// the features `tls` and `websocket` those too. It ends when the broker is stopped or dropped.
+    ///
+    /// Use it in the runtime that the broker is used in.
+    ///
+    /// ```
+    /// use ferromqtt_testing::{Listen, TestBroker};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let broker = TestBroker::new();
+    /// let listening = broker.listen(Listen::tcp()).await?;
+    /// println!("connect to {}", listening.url());
+    /// broker.stop().await;
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// When the address or path cannot be bound. Of the kind [`InvalidInput`](io::ErrorKind::InvalidInput) when a Unix socket
+    /// is to carry TLS or WebSocket. When there is no certificate, since the system gave no random numbers.
+    ///
+    /// Cancel-safe: when the future is dropped, the broker does not listen.
+    pub async fn listen(&self, what: Listen) -> io::Result<Listening> {
+        listen::listen(&self.shared, what).await
     }
 
     /// Opens a connection in memory, for a client that is written by hand: the example of [`TestBroker`] does so.
     ///
     /// # Errors
-    /// [`BrokerStopped`] when it was. A connection beyond [`BrokerOptions::maximum_connections`] is opened, and closed by the
+    /// [`BrokerUnreachable`] when it was stopped, or a fault keeps it from being reached. A connection beyond [`BrokerOptions::maximum_connections`] is opened, and closed by the
     /// broker.
     ///
     /// # Panics
     /// When called outside of a tokio runtime, which runs the broker's side of the connection.
-    pub fn connect(&self) -> Result<MemoryStream, BrokerStopped> {
+    pub fn connect(&self) -> Result<MemoryStream, BrokerUnreachable> {
         self.shared.connect()
     }
 
@@ -158,7 +203,7 @@ impl TestBroker {
     /// ```
     ///
     /// # Errors
-    /// Of the function that it returns: [`BrokerStopped`] in an [`io::Error`] of the kind
+    /// Of the function that it returns: [`BrokerUnreachable`] in an [`io::Error`] of the kind
     /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused).
     ///
     /// # Panics
@@ -271,6 +316,13 @@ pub(crate) struct SharedHost {
     clock: Notify,
     /// Connections that the broker has closed, and the client has not.
     pub(crate) lingering: AtomicUsize,
+    /// What signs the certificates, once there is one.
+    #[cfg(feature = "tls")]
+    authority: Mutex<Option<Arc<TestAuthority>>>,
+    /// Bytes that the broker has handed out, and that are not written yet.
+    pub(crate) unsent: AtomicUsize,
+    /// Bytes on their way in memory, and the news that something has happened.
+    pub(crate) traffic: Arc<MemoryTraffic>,
 }
 
 /// What the lock of [`SharedHost`] guards.
@@ -289,7 +341,7 @@ pub(crate) struct HostState {
 
 impl HostState {
     /// The time of the runtime that serves the clients, wherever this is called.
-    fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         let runtime = self.runtime.clone();
         let _entered = runtime.as_ref().map(Handle::enter);
         now()
@@ -311,8 +363,9 @@ impl SharedHost {
             }
         }
         while let Some(id) = state.broker.poll_close() {
+            let reset = state.broker.closes_by_reset(id);
             if let Some(waker) = state.wakers.remove(&id) {
-                waker.close();
+                waker.close(reset);
             }
         }
         if let Some(deadline) = state.broker.poll_timeout()
@@ -320,17 +373,46 @@ impl SharedHost {
         {
             self.clock.notify_one();
         }
+        drop(state);
+        self.traffic.changed.notify_waiters();
         result
     }
 
-    fn connect(self: &Arc<Self>) -> Result<MemoryStream, BrokerStopped> {
-        let (ours, theirs) = MemoryStream::pair();
+    fn connect(self: &Arc<Self>) -> Result<MemoryStream, BrokerUnreachable> {
+        let reaches = self.with(|state| {
+            let now = now();
+            let reaches = state.tasks.is_none() || state.broker.is_reachable(now);
+            if !reaches {
+                let id = state.broker.open(now); // the journal has the attempt
+                state.broker.closed(now, id);
+            }
+            reaches
+        });
+        if !reaches {
+            return Err(BrokerUnreachable::Down);
+        }
+        let (ours, theirs) = MemoryStream::pair(&self.traffic);
         self.spawn(link::serve(ours, Arc::clone(self)))?;
         Ok(theirs)
     }
 
+    /// The authority of this broker, which is made when it is first asked for.
+    #[cfg(feature = "tls")]
+    pub(crate) fn authority(&self) -> Result<Arc<TestAuthority>, CertificateError> {
+        let mut authority = self
+            .authority
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(there) = &*authority {
+            return Ok(Arc::clone(there));
+        }
+        let made = Arc::new(TestAuthority::new()?);
+        *authority = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
     /// Runs a task until the broker is stopped, in the runtime that this is called in, and the clock beside it.
-    fn spawn(
+    pub(crate) fn spawn(
         self: &Arc<Self>,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), BrokerStopped> {
@@ -351,24 +433,6 @@ impl SharedHost {
     /// Takes the tasks out, which end when they are dropped.
     fn stop(&self) -> Option<JoinSet<()>> {
         self.lock().tasks.take()
-    }
-}
-
-/// Accepts connections until it is aborted.
-async fn accept(listener: TcpListener, shared: Arc<SharedHost>) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let _ = stream.set_nodelay(true); // slower without it, but not wrong
-                if shared
-                    .spawn(link::serve(stream, Arc::clone(&shared)))
-                    .is_err()
-                {
-                    return;
-                }
-            }
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-        }
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! [`Broker`] is the server role of MQTT 3.1, 3.1.1 and 5.0 over the codec that the client uses: sans-IO, in memory, and
 //! with time as an argument, so that a test plays hours in no time and without a socket. With the feature `tokio`,
-//! `TestBroker` serves clients in the same process over connections in memory, in tokio's time, and others on a loopback
-//! socket.
+//! `TestBroker` serves clients in the same process over connections in memory, in tokio's time, and others on sockets: TCP
+//! and Unix, and with the features `tls` and `websocket` those below MQTT too.
 //!
 //! Its memory is bounded, in messages and bytes: [`Broker`] says by what.
 //!
@@ -39,49 +39,95 @@
 //! | PUBLISH and its acknowledgements, from clients and to them | `routing.rs` |
 //! | SUBSCRIBE, UNSUBSCRIBE | `subscribing.rs` |
 //! | User Names; what is refused by its name | `access.rs`, `denied.rs` |
+//! | what can be set | `option_table.rs`, `options.rs` |
 //! | limits that CONNACK tells | `limits.rs` |
 //! | state of one Network Connection | `connection.rs`, `aliases.rs`, `output.rs` |
 //! | state of one session | `session.rs`, `outbound.rs`, `packet_ids.rs` |
+//! | what a test asks the host for: faults, links, what was published | `host_faults.rs`, `fault_handle.rs`, `expected.rs` |
 //! | the host for tokio, one connection of it, a connection in memory | `host.rs`, `link.rs`, `memory_stream.rs` |
+//! | sockets, and what lies between them and MQTT | `listen.rs`, `tls.rs` with `authority.rs`, `served_websocket.rs` |
+//! | faults on demand: rules as data, and what each comes to | `faults/` |
+//! | what lies between the broker and its links: lanes, rules at work, verbs | `wire/` |
+//! | what happened, and the chart of it | `journal/` |
+//! | random numbers from a seed | `random.rs` |
 //! | what is held, in bytes | `memory.rs` |
 //! | state of all | `subscriptions.rs`, `shared.rs`, `retained.rs`, `timers.rs` |
 
 mod access;
 mod aliases;
 mod authentication;
+#[cfg(feature = "certificates")]
+mod authority;
 mod broker;
 mod connection;
 mod denied;
 mod ending;
+#[cfg(feature = "tokio")]
+mod expected;
+#[cfg(feature = "tokio")]
+mod fault_handle;
+mod faults;
 mod handshake;
 #[cfg(feature = "tokio")]
 mod host;
+#[cfg(feature = "tokio")]
+mod host_faults;
+mod journal;
 mod limits;
 #[cfg(feature = "tokio")]
 mod link;
+#[cfg(feature = "tokio")]
+mod listen;
 mod memory;
 #[cfg(feature = "tokio")]
 mod memory_stream;
 mod message;
+#[macro_use]
+mod option_table;
 mod options;
 mod outbound;
 mod output;
 mod packet_ids;
+mod random;
 mod retained;
 mod routing;
+#[cfg(feature = "websocket")]
+mod served_websocket;
 mod session;
 mod shared;
 mod subscribing;
 mod subscriptions;
 mod timers;
+#[cfg(feature = "tls")]
+mod tls;
+mod wire;
 
 pub use access::User;
 pub use authentication::Authentication;
+#[cfg(feature = "certificates")]
+pub use authority::{CertificateError, TestAuthority, TestIdentity};
 pub use broker::{Broker, BrokerStats};
 pub use connection::ConnectionId;
 #[cfg(feature = "tokio")]
-pub use host::{BrokerStopped, TestBroker};
+pub use expected::{ExpectedMessages, NotPublished};
+#[cfg(feature = "tokio")]
+pub use fault_handle::{FaultHandle, LinkHandle};
+pub use faults::{
+    CutPoint, FaultAction, FaultError, FaultId, FaultPlace, FaultRule, FaultTextError, FaultTimes,
+    FaultTiming, parse_duration,
+};
+#[cfg(feature = "faults-file")]
+pub use faults::{FaultFileError, FaultFileProblem};
+#[cfg(feature = "tokio")]
+pub use host::{BrokerStopped, BrokerUnreachable, TestBroker};
+pub use journal::{
+    BrokerJournal, BrokerSide, JournalEvent, JournalLink, JournalMessage, JournalPacket,
+    LinkChange, MessageFilter, PacketFilter,
+};
+#[cfg(feature = "tokio")]
+pub use listen::{Listen, Listening};
 #[cfg(feature = "tokio")]
 pub use memory_stream::MemoryStream;
 pub use options::{BrokerOptions, BrokerOptionsError};
 pub use session::SessionStats;
+pub use wire::RestartKeeps;

@@ -75,7 +75,7 @@ impl PublishedMessage {
 
     /// A copy with memory of its own: what is kept must not hold back a receive buffer. A large payload has its own already
     /// (see [`own_memory`]).
-    fn detached(&self) -> Self {
+    pub(crate) fn detached(&self) -> Self {
         let payload = match self.payload.len() {
             OWN_CHUNK.. => self.payload.clone(),
             _ => Bytes::copy_from_slice(&self.payload),

@@ -177,6 +177,9 @@ impl Broker {
         if message.retain && !self.retained.store(message, &self.options) {
             self.dropped += 1;
         }
+        if self.wire.is_some() {
+            self.note_accepted(now, message);
+        }
         let mut routed = Routed::new(message);
         let mut found = mem::take(&mut self.found);
         self.subscriptions.matching(&message.topic, &mut found);
@@ -205,6 +208,16 @@ impl Broker {
             self.deliver(now, subscription.session, &mut routed, terms);
         }
         reached
+    }
+
+    /// Tells the journal of a message.
+    #[cold]
+    fn note_accepted(&mut self, now: Instant, message: &PublishedMessage) {
+        let publisher = self.sessions.get(message.publisher);
+        let client = publisher.map_or_else(Default::default, |it| it.client_identifier.clone());
+        if let Some(wire) = &mut self.wire {
+            wire.accepted(now, client, message);
+        }
     }
 
     /// Gives messages that a session left behind to others who share their subscriptions (section 4.8.2).

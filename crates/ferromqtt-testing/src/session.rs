@@ -126,6 +126,10 @@ impl BrokerSession {
         was_known
     }
 
+    fn is_idle(&self) -> bool {
+        !self.outbound.has_waiting() && self.outbound.in_flight() == 0 && self.unreleased.is_empty()
+    }
+
     /// The next time at which something happens without the client.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let will_at = self.delayed_will.as_ref().map(|&(at, _)| at);
@@ -218,6 +222,17 @@ impl Sessions {
 
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
+    }
+
+    /// Forgets all sessions; returns which there were. Numbers are not used again.
+    pub(crate) fn clear(&mut self) -> Vec<SessionId> {
+        self.by_identifier.clear();
+        self.by_id.drain().map(|(id, _)| id).collect()
+    }
+
+    /// Whether nothing is queued, in flight or unreleased for a client that is connected.
+    pub(crate) fn are_idle(&self) -> bool {
+        (self.by_id.values()).all(|session| session.connection.is_none() || session.is_idle())
     }
 }
 

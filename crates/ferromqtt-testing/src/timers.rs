@@ -11,6 +11,7 @@ use crate::session::SessionId;
 pub(crate) enum Timer {
     Connection(ConnectionId),
     Session(SessionId),
+    Link(ConnectionId),
 }
 
 /// At most one deadline for each owner.

@@ -1,4 +1,4 @@
-//! What lies between a socket and MQTT, for clients: [URLs](url), [hosts](host), [WebSocket](websocket), [proxies](proxy),
+//! What lies between a socket and MQTT, for clients, and for test brokers where that is more than TCP: [URLs](url), [hosts](host), [WebSocket](websocket), [proxies](proxy),
 //! the [order of a host's addresses](addresses), and the texts of [attempts that failed](attempt).
 //!
 //! Everything here is sans-IO, as the core is. A type is given the bytes that came from the socket, and asked for those
@@ -32,4 +32,6 @@ pub use proxy::{
 };
 pub use url::{ClientQuery, Endpoint, EndpointError, ProxyUrl, QueryProtocol, ServerUrl, UrlError};
 #[cfg(feature = "websocket")]
-pub use websocket::{CloseReason, WebSocket, WebSocketError, WebSocketRequest, default_headers};
+pub use websocket::{
+    CloseReason, WebSocket, WebSocketError, WebSocketRequest, WebSocketServer, default_headers,
+};

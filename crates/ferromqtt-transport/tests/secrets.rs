@@ -6,8 +6,7 @@ mod markers;
 
 use bytes::{Bytes, BytesMut};
 use ferromqtt_transport::{
-    Destination, Endpoint, Host, ProxyCredentials, ProxyHandshake, ProxyKind, ProxyUrl, ServerUrl,
-    WebSocket, WebSocketError, WebSocketRequest, default_headers,
+    Destination, Endpoint, Host, ProxyCredentials, ProxyHandshake, ProxyKind, ProxyUrl, ServerUrl, WebSocket, WebSocketError, WebSocketRequest, WebSocketServer, default_headers,
 };
 
 use markers::*;
@@ -173,6 +172,33 @@ fn a_wrong_request_is_refused_without_what_it_holds() {
     look_at_error(
         &WebSocketRequest::new(&path, &default_headers(&host("a"), 80, false)).unwrap_err(),
     );
+}
+
+#[test]
+fn the_side_of_the_server_shows_neither_the_request_nor_what_it_carries() {
+    let mut client = websocket();
+    let mut server = WebSocketServer::new();
+    let mut received = BytesMut::new();
+    let request = client.poll_transmit().unwrap();
+    let (first, rest) = request.split_at(request.len() - 2);
+    server.receive_into(first, &mut received);
+    look(&server); // the request waits for its end
+    server.receive_into(rest, &mut received);
+    let answer = server.poll_transmit().unwrap();
+    look(&String::from_utf8_lossy(&answer));
+    client.receive(&answer).unwrap();
+    client.send_slice(MARKER.as_bytes());
+    server.receive_into(&client.poll_transmit().unwrap(), &mut received);
+    assert_eq!(received, MARKER.as_bytes());
+    server.send_slice(MARKER.as_bytes());
+    look(&server); // output that nobody has taken
+    let mut refusing = WebSocketServer::new();
+    refusing.receive_into(
+        format!("GET /{MARKER} HTTP/1.1\r\nA: {MARKER}\r\n\r\n").as_bytes(),
+        &mut received,
+    );
+    look(&String::from_utf8_lossy(&refusing.poll_transmit().unwrap()));
+    look(&refusing);
 }
 
 /// Public types that can hold nothing of a request.

@@ -119,7 +119,8 @@
 //! With the feature `testing` the crate has a broker for your tests ([`testing`]), and [`Options::test`] connects to it in
 //! memory. No port is opened, and under `#[tokio::test(start_paused = true)]` client and broker wait in virtual time: an hour of
 //! Keep Alive, a pause before reconnecting or an expiring session takes milliseconds. Put a `tokio::time::timeout` around what
-//! may never come: with a connection, Keep Alive moves a paused clock on forever, and the test would not end.
+//! may never come: with a connection, Keep Alive moves a paused clock on forever, and the test would not end. For programs that
+//! want a socket there is `TestBroker::listen`.
 //!
 //! ```toml
 //! [dev-dependencies]

@@ -20,30 +20,65 @@ pub(super) fn read(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<BrokerOpti
     Ok(options)
 }
 
+/// The type of an option in Python, and how it is read from there.
+trait BrokerOptionValue: Sized {
+    /// Its annotation in `ferromqtt.testing.BrokerOptions`.
+    const ANNOTATION: &str;
+
+    fn read(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Self>;
+
+    /// It in words, as a default; `None` when there is nothing to say.
+    fn shown(&self) -> Option<String>;
+}
+
+/// Implements [`BrokerOptionValue`] for types that are read by a function each.
+macro_rules! option_values {
+    ($($type:ty: $annotation:literal = $read:expr, $shown:expr;)+) => {$(
+        impl BrokerOptionValue for $type {
+            const ANNOTATION: &str = $annotation;
+
+            fn read(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+                $read(name, value)
+            }
+
+            fn shown(&self) -> Option<String> {
+                $shown(self)
+            }
+        }
+    )+};
+}
+
+option_values! {
+    NonZeroU16: "int" = nonzero_u16, in_words;
+    NonZeroU32: "int" = nonzero_u32, in_words;
+    u16: "int" = any_u16, in_words;
+    u32: "int" = any_u32, in_words;
+    usize: "int" = count, in_words;
+    QoS: "int" = qos, |qos: &Self| in_words(&(*qos as u8));
+    bool: "bool" = flag, |flag: &Self| Some(if *flag { "yes" } else { "no" }.to_owned());
+    Duration: "float" = seconds, |time: &Self| in_words(&time.as_secs_f64());
+    Option<u16>: "int | None" = |name, value| optional(name, value, any_u16), nothing;
+    Option<usize>: "int | None" = |name, value| optional(name, value, count), nothing;
+    Option<Utf8String>: "str | None" = |name, value| optional(name, value, text), nothing;
+    Vec<User>: "Mapping[str, str | bytes]" = users, nothing;
+    Vec<ProtocolVersion>: "Sequence[int]" = versions, nothing;
+    Option<Authentication>: "tuple[str, Sequence[tuple[bytes, bytes]]] | None" =
+        |name, value| optional(name, value, authentication), nothing;
+}
+
+fn in_words(value: &impl ToString) -> Option<String> {
+    Some(value.to_string())
+}
+
+const fn nothing<T>(_: &T) -> Option<String> {
+    None
+}
+
+/// What is read by hand, since it is no field of the broker's options.
+const DENIALS: [&str; 3] = ["deny_connect", "deny_publish", "deny_subscribe"];
+
 fn set(options: &mut BrokerOptions, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
     match name {
-        "inflight_window" => options.inflight_window = nonzero_u16(name, value)?,
-        "receive_maximum" => options.receive_maximum = nonzero_u16(name, value)?,
-        "maximum_packet_size" => {
-            let size = whole(name, value, 1, u32::MAX.into())? as u32;
-            options.maximum_packet_size = NonZeroU32::MIN.saturating_add(size - 1);
-        }
-        "maximum_non_publish_size" => {
-            let size = whole(name, value, 1, u32::MAX.into())? as u32;
-            options.maximum_non_publish_size = NonZeroU32::MIN.saturating_add(size - 1);
-        }
-        "maximum_connections" => options.maximum_connections = count(name, value)?,
-        "maximum_sessions" => options.maximum_sessions = count(name, value)?,
-        "maximum_session_bytes" => options.maximum_session_bytes = count(name, value)?,
-        "maximum_subscriptions" => options.maximum_subscriptions = count(name, value)?,
-        "maximum_queued_bytes" => options.maximum_queued_bytes = count(name, value)?,
-        "maximum_retained_bytes" => options.maximum_retained_bytes = count(name, value)?,
-        "maximum_queued_messages" => options.maximum_queued_messages = count(name, value)?,
-        "maximum_retained_messages" => options.maximum_retained_messages = count(name, value)?,
-        "maximum_output" => options.maximum_output = count(name, value)?,
-        "handshake_timeout" => options.handshake_timeout = seconds(name, value)?,
-        "users" => options.users = users(name, value)?,
-        "authentication" => options.authentication = optional(name, value, authentication)?,
         "deny_connect" => {
             for (identifier, reason) in denials(name, value)? {
                 checked(name, options.deny_connect(identifier, reason))?;
@@ -59,40 +94,56 @@ fn set(options: &mut BrokerOptions, name: &str, value: &Bound<'_, PyAny>) -> PyR
                 checked(name, options.deny_subscribe(filter(name, text)?, reason))?;
             }
         }
-        "maximum_qos" => {
-            let qos = whole(name, value, 0, 2)? as u8;
-            options.maximum_qos = QoS::from_value(qos).unwrap_or_default();
-        }
-        "retain_available" => options.retain_available = flag(name, value)?,
-        "topic_alias_maximum" => options.topic_alias_maximum = any_u16(name, value)?,
-        "topic_aliases_out" => options.topic_aliases_out = any_u16(name, value)?,
-        "server_keep_alive" => options.server_keep_alive = optional(name, value, any_u16)?,
-        "maximum_session_expiry_interval" => {
-            options.maximum_session_expiry_interval =
-                whole(name, value, 0, u32::MAX.into())? as u32;
-        }
-        "assign_client_identifiers" => options.assign_client_identifiers = flag(name, value)?,
-        "response_information" => options.response_information = optional(name, value, text)?,
-        "refused_versions" => options.refused_versions = versions(name, value)?,
-        "unanswered_versions" => options.unanswered_versions = versions(name, value)?,
-        "server_reference" => options.server_reference = optional(name, value, text)?,
-        "server_moved" => options.server_moved = flag(name, value)?,
-        "wildcard_subscription_available" => {
-            options.wildcard_subscription_available = flag(name, value)?;
-        }
-        "shared_subscription_available" => {
-            options.shared_subscription_available = flag(name, value)?;
-        }
-        "subscription_identifier_available" => {
-            options.subscription_identifier_available = flag(name, value)?;
-        }
-        _ => {
-            return Err(PyTypeError::new_err(format!(
-                "The test broker has no option {name:?}: ferromqtt.testing.BrokerOptions lists them"
-            )));
-        }
+        _ => return set_field(options, name, value),
     }
     Ok(())
+}
+
+/// Of an option: its name, annotation and default, and unit and help of its argument on the command line.
+pub(super) type OptionRow = (
+    &'static str,
+    &'static str,
+    Option<String>,
+    Option<&'static str>,
+    Option<&'static str>,
+);
+
+/// Makes of the rows of the broker's table what sets a field by its name, and the rows for Python.
+macro_rules! fields {
+    ($($(#[$meta:meta])* $name:ident: $type:ty = $default:expr $(, $unit:literal, $help:literal)?;)+) => {
+        fn set_field(options: &mut BrokerOptions, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+            match name {
+                $(stringify!($name) => options.$name = BrokerOptionValue::read(name, value)?,)+
+                _ => {
+                    return Err(PyTypeError::new_err(format!(
+                        "The test broker has no option {name:?}: ferromqtt.testing.BrokerOptions lists them"
+                    )));
+                }
+            }
+            Ok(())
+        }
+
+        /// All options.
+        pub(super) fn rows() -> Vec<OptionRow> {
+            let options = BrokerOptions::default();
+            let fields = [$((
+                stringify!($name),
+                <$type as BrokerOptionValue>::ANNOTATION,
+                options.$name.shown(),
+                first([$($unit)?]),
+                first([$($help)?]),
+            )),+];
+            let denials = DENIALS.map(|name| (name, "Denials", None, None, None));
+            fields.into_iter().chain(denials).collect()
+        }
+    };
+}
+
+ferromqtt_testing::broker_options!(fields);
+
+/// What stands at the end of a row, if anything does.
+fn first<const N: usize>(part: [&'static str; N]) -> Option<&'static str> {
+    part.first().copied()
 }
 
 /// A Reason Code by its number.
@@ -140,6 +191,20 @@ fn whole(name: &str, value: &Bound<'_, PyAny>, least: u64, most: u64) -> PyResul
 fn nonzero_u16(name: &str, value: &Bound<'_, PyAny>) -> PyResult<NonZeroU16> {
     let number = whole(name, value, 1, u16::MAX.into())? as u16;
     Ok(NonZeroU16::MIN.saturating_add(number - 1))
+}
+
+fn nonzero_u32(name: &str, value: &Bound<'_, PyAny>) -> PyResult<NonZeroU32> {
+    let number = whole(name, value, 1, u32::MAX.into())? as u32;
+    Ok(NonZeroU32::MIN.saturating_add(number - 1))
+}
+
+fn any_u32(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u32> {
+    Ok(whole(name, value, 0, u32::MAX.into())? as u32)
+}
+
+fn qos(name: &str, value: &Bound<'_, PyAny>) -> PyResult<QoS> {
+    let qos = whole(name, value, 0, 2)? as u8;
+    Ok(QoS::from_value(qos).unwrap_or_default())
 }
 
 fn any_u16(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u16> {

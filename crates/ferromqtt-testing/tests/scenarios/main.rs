@@ -6,13 +6,17 @@ mod authentication;
 mod bounds;
 mod elsewhere;
 mod errors;
+mod faults;
 mod handshake;
+mod journal;
 mod limits;
 mod limits_3x;
+mod links;
 #[path = "../../../ferromqtt-proto/tests/scenarios/support/markers.rs"]
 mod markers;
 mod properties;
 mod publish;
+mod random_faults;
 mod retained;
 mod scene;
 mod secrets;

@@ -146,6 +146,13 @@ impl Scene {
         Some(packet)
     }
 
+    /// All bytes that have come.
+    pub(crate) fn bytes(&mut self, peer: Peer) -> Vec<u8> {
+        self.collect();
+        let received = self.received.get_mut(&peer.id);
+        received.map_or_else(Vec::new, |received| received.split().to_vec())
+    }
+
     /// The next packet, which must be PUBLISH.
     pub(crate) fn message(&mut self, peer: Peer) -> PublishPacket {
         match self.next(peer) {

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use ferromqtt_proto::packet::{
-    Auth, Connect, Packet, Properties, ProtocolVersion, QoS, ReasonCode,
+    Auth, Connect, Packet, PacketType, Properties, ProtocolVersion, QoS, ReasonCode,
 };
-use ferromqtt_testing::{Authentication, BrokerOptions, User};
+use ferromqtt_testing::{
+    Authentication, BrokerJournal, BrokerOptions, FaultAction, FaultError, FaultRule, JournalEvent,
+    JournalLink, JournalMessage, JournalPacket, User,
+};
 
 use crate::markers::*;
 use crate::scene::{Scene, connect_persistent, publish, retained, text, will};
@@ -62,6 +65,56 @@ fn a_broker_shows_no_secret_in_any_state() {
     look(&scene.broker.stats());
 }
 
+/// The journal and what rules put in place of packets; and the journal holds no Password at all.
+#[test]
+fn faults_and_the_journal_show_no_secret() {
+    let mut scene = Scene::with(|options| {
+        guarded(options);
+        options.journal_packets = Some(100);
+    });
+    let rule: FaultRule = FaultRule::sends(PacketType::PubAck).replace(MARKER.as_bytes());
+    look(&rule);
+    let action: &FaultAction = &rule.actions[0];
+    look(action);
+    let wrong = rule.clone().lose();
+    let error: FaultError = wrong.check().unwrap_err();
+    look_at_error(&error);
+    scene.broker.add_fault(scene.now, rule).unwrap();
+    let held = FaultRule::receives(PacketType::Publish).nth(2).hold();
+    scene.broker.add_fault(scene.now, held).unwrap();
+    let (client, _) = scene.join(login("c"));
+    scene.send(
+        client,
+        &Packet::Publish(publish("t", MARKER, QoS::AtLeastOnce)),
+    );
+    scene.send(
+        client,
+        &Packet::Publish(publish("t", MARKER, QoS::AtLeastOnce)),
+    );
+    look(&scene.broker);
+    let journal: &BrokerJournal = scene.broker.journal().unwrap();
+    look(journal);
+    for event in journal.events() {
+        let event: &JournalEvent = event;
+        look(event);
+        match event {
+            JournalEvent::Packet(packet) => {
+                let packet: &JournalPacket = packet;
+                if let Some(Packet::Connect(connect)) = &packet.packet {
+                    assert_eq!(connect.password.as_deref(), Some(&b"***"[..]));
+                }
+            }
+            JournalEvent::Link(link) => {
+                let link: &JournalLink = link;
+                look(link);
+            }
+            _ => {}
+        }
+    }
+    let message: &JournalMessage = journal.messages().next().unwrap();
+    look(message);
+}
+
 #[test]
 fn a_broker_shows_no_challenge_and_no_answer() {
     let mut scene = Scene::with(guarded);
@@ -97,9 +150,25 @@ async fn a_connection_in_memory_does_not_show_what_is_on_its_way() {
     look(&broker);
 }
 
+#[cfg(feature = "certificates")]
+#[test]
+fn private_keys_of_certificates_are_not_shown() {
+    use ferromqtt_testing::{TestAuthority, TestIdentity};
+
+    let authority = TestAuthority::new().unwrap();
+    assert_eq!(format!("{authority:?}"), "TestAuthority { issuer: *** }");
+    let identity: TestIdentity = authority.issue("broker.example").unwrap();
+    let shown = format!("{identity:?}");
+    assert_eq!(shown, "TestIdentity { certificate: ***, key: *** }");
+    assert!(identity.key_pem().contains("PRIVATE KEY"));
+    let error = authority.issue("b\u{fc}cher").unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+}
+
 /// Public types that can hold neither a payload nor what authenticates; `TestBroker` is looked at by the client's test.
-const WITHOUT_SECRETS: &str =
-    "BrokerStats ConnectionId TestBroker BrokerOptionsError BrokerStopped SessionStats Broker";
+const WITHOUT_SECRETS: &str = "BrokerStats ConnectionId TestBroker BrokerOptionsError BrokerStopped SessionStats Broker BrokerSide CutPoint FaultId \
+     BrokerUnreachable ExpectedMessages FaultFileError FaultFileProblem FaultHandle Listen Listening CertificateError \
+     FaultPlace FaultTextError FaultTimes FaultTiming LinkChange LinkHandle MessageFilter NotPublished PacketFilter RestartKeeps";
 
 #[test]
 fn every_public_type_is_known() {

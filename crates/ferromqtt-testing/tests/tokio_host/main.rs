@@ -1,5 +1,8 @@
 //! The broker for tokio: on loopback sockets here, and over connections in memory in the modules.
 
+mod faults;
+#[cfg(all(feature = "tls", feature = "websocket", unix))]
+mod listening;
 mod memory;
 mod virtual_time;
 

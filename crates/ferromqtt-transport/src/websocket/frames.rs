@@ -1,4 +1,4 @@
-//! Frames (RFC 6455, section 5): the client's are made here, the server's taken apart as they come.
+//! Frames (RFC 6455, section 5): those of this side are made here, the peer's taken apart as they come.
 
 use std::fmt;
 use std::io::Cursor;
@@ -14,18 +14,18 @@ const MAX_HEADER: usize = 14;
 /// The longest payload of a Close, Ping or Pong frame.
 const MAX_CONTROL: u64 = 125;
 
-/// Why the connection fails, and the code that is sent to the server.
+/// Why the connection fails, and the code that is sent to the peer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Violation {
     pub(super) code: u16,
     pub(super) what: &'static str,
 }
 
-/// What the server sent.
+/// What the peer sent.
 #[derive(PartialEq, Eq)]
 pub(super) enum Incoming<'a> {
-    /// A part of a binary message: MQTT does not care which.
-    Data(&'a [u8]),
+    /// A part of a binary message: MQTT does not care which. A client's comes with what it is masked with.
+    Data(&'a [u8], Mask),
     Ping(BytesMut),
     /// A Close frame, with code and reason if it has them.
     Close(Option<(u16, String)>),
@@ -34,7 +34,7 @@ pub(super) enum Incoming<'a> {
 impl fmt::Debug for Incoming<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Data(data) => f.debug_tuple("Data").field(&Length(data.len())).finish(),
+            Self::Data(data, _) => f.debug_tuple("Data").field(&Length(data.len())).finish(),
             Self::Ping(data) => f.debug_tuple("Ping").field(&Length(data.len())).finish(),
             Self::Close(close) => {
                 let code = close.as_ref().map(|(code, _)| code);
@@ -44,10 +44,22 @@ impl fmt::Debug for Incoming<'_> {
     }
 }
 
-/// Takes the server's frames apart. Payloads of data are handed on as they come, so that it never holds more than a
+/// The key that a payload is XORed with, from its first byte on; `None` leaves it as it is.
+pub(super) type Mask = Option<[u8; 4]>;
+
+/// Who sends the frames: clients mask theirs, and servers do not (RFC 6455, section 5.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum FramesOf {
+    #[default]
+    Server,
+    Client,
+}
+
+/// Takes the peer's frames apart. Payloads of data are handed on as they come, so that it never holds more than a
 /// header or the payload of a control frame, however long a frame is.
 #[derive(Default)]
 pub(super) struct Frames {
+    of: FramesOf,
     state: FrameState,
     /// A header, or the payload of a control frame, that is not complete.
     partial: BytesMut,
@@ -56,6 +68,7 @@ pub(super) struct Frames {
 }
 
 debug_fields!(Frames {
+    of,
     state,
     partial: length,
     fragmented
@@ -67,14 +80,23 @@ enum FrameState {
     Header,
     Data {
         remaining: u64,
+        mask: Mask,
     },
     Control {
         kind: Control,
         length: usize,
+        mask: Mask,
     },
 }
 
 impl Frames {
+    pub(super) fn of(of: FramesOf) -> Self {
+        Self {
+            of,
+            ..Self::default()
+        }
+    }
+
     /// Takes the next piece off the front of `input`; `None` when there is no complete one.
     pub(super) fn next<'a>(
         &mut self,
@@ -88,25 +110,27 @@ impl Frames {
                     };
                     self.state = self.begin(&header, length)?;
                 }
-                FrameState::Data { remaining: 0 } => self.state = FrameState::Header,
+                FrameState::Data { remaining: 0, .. } => self.state = FrameState::Header,
                 FrameState::Data { .. } if input.is_empty() => return Ok(None),
-                FrameState::Data { remaining } => {
+                FrameState::Data { remaining, mask } => {
                     let here = usize::try_from(remaining)
                         .map_or(input.len(), |rest| rest.min(input.len()));
                     let (payload, behind) = input.split_at(here);
                     *input = behind;
                     self.state = FrameState::Data {
                         remaining: remaining - here as u64,
+                        mask: mask.map(|key| rotated(key, here)),
                     };
-                    return Ok(Some(Incoming::Data(payload)));
+                    return Ok(Some(Incoming::Data(payload, mask)));
                 }
-                FrameState::Control { kind, length } => {
+                FrameState::Control { kind, length, mask } => {
                     self.collect(input, length);
                     if self.partial.len() < length {
                         return Ok(None);
                     }
                     self.state = FrameState::Header;
-                    let payload = self.partial.split();
+                    let mut payload = self.partial.split();
+                    unmask(&mut payload, mask);
                     match kind {
                         Control::Ping => return Ok(Some(Incoming::Ping(payload))),
                         Control::Close => return close(&payload).map(Incoming::Close).map(Some),
@@ -147,8 +171,14 @@ impl Frames {
                 "a frame with a reserved bit, for an extension that was not agreed on",
             ));
         }
-        if header.mask.is_some() {
-            return Err(protocol("a masked frame, as only clients send"));
+        match (self.of, header.mask) {
+            (FramesOf::Server, Some(_)) => {
+                return Err(protocol("a masked frame, as only clients send"));
+            }
+            (FramesOf::Client, None) => {
+                return Err(protocol("a frame without a mask, as only servers send"));
+            }
+            _ => {}
         }
         if length > i64::MAX as u64 {
             return Err(protocol("a frame of more than 2^63 bytes"));
@@ -161,6 +191,7 @@ impl Frames {
             OpCode::Control(kind) => Ok(FrameState::Control {
                 kind,
                 length: length as usize,
+                mask: header.mask,
             }),
             OpCode::Data(Data::Text) => {
                 let what = "a text frame, where MQTT has binary frames alone";
@@ -177,7 +208,10 @@ impl Frames {
             }
             OpCode::Data(_) => {
                 self.fragmented = !header.is_final;
-                Ok(FrameState::Data { remaining: length })
+                Ok(FrameState::Data {
+                    remaining: length,
+                    mask: header.mask,
+                })
             }
         }
     }
@@ -218,10 +252,18 @@ fn protocol(what: &'static str) -> Violation {
 
 /// Appends a frame of the client's: whole, and masked with a random key.
 pub(super) fn put_frame(output: &mut BytesMut, opcode: OpCode, payload: &[u8]) {
-    let mask: [u8; 4] = rand::random();
+    put(output, opcode, payload, Some(rand::random()));
+}
+
+/// Appends a frame of the server's: whole, and as it is.
+pub(super) fn put_unmasked_frame(output: &mut BytesMut, opcode: OpCode, payload: &[u8]) {
+    put(output, opcode, payload, None);
+}
+
+fn put(output: &mut BytesMut, opcode: OpCode, payload: &[u8], mask: Mask) {
     let header = FrameHeader {
         opcode,
-        mask: Some(mask),
+        mask,
         ..FrameHeader::default()
     };
     output.reserve(MAX_HEADER + payload.len());
@@ -229,7 +271,20 @@ pub(super) fn put_frame(output: &mut BytesMut, opcode: OpCode, payload: &[u8]) {
     let _ = header.format(payload.len() as u64, &mut output.writer());
     let start = output.len();
     output.put_slice(payload);
-    apply_mask(&mut output[start..], mask);
+    unmask(&mut output[start..], mask);
+}
+
+/// Takes a mask off, or puts it on: it is the same.
+pub(super) fn unmask(bytes: &mut [u8], mask: Mask) {
+    if let Some(key) = mask {
+        apply_mask(bytes, key);
+    }
+}
+
+/// The key for what comes behind so many bytes.
+fn rotated(mut key: [u8; 4], bytes: usize) -> [u8; 4] {
+    key.rotate_left(bytes % 4);
+    key
 }
 
 /// XORs each byte with that of the mask, eight at a time.

@@ -12,9 +12,18 @@ use crate::http::{Head, RequestSecrets};
 use crate::url::Bracketed;
 
 /// MQTT's name among the subprotocols of WebSocket.
-const SUBPROTOCOL: &str = "mqtt";
+pub(super) const SUBPROTOCOL: &str = "mqtt";
 /// Appended to the key, to tell a WebSocket server from one that repeats what it gets.
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// What a server answers to a key.
+pub(super) fn accept_value(key: &str) -> String {
+    let digest = Sha1::new()
+        .chain_update(key.as_bytes())
+        .chain_update(ACCEPT_SUFFIX)
+        .finalize();
+    BASE64.encode(&digest)
+}
 
 /// The headers that a request usually has, in their usual order, with a fresh random key.
 ///
@@ -133,7 +142,7 @@ impl WebSocketRequest {
             return Err(malformed("it does not upgrade to websocket"));
         }
         let accepts: Vec<&[u8]> = head.values("Sec-WebSocket-Accept").collect();
-        if accepts != [self.accept_value().as_bytes()] {
+        if accepts != [accept_value(&self.key).as_bytes()] {
             return Err(malformed(
                 "its Sec-WebSocket-Accept does not belong to this request",
             ));
@@ -143,14 +152,6 @@ impl WebSocketRequest {
         }
         self.check_subprotocol(&head)?;
         Ok(Some(head.length))
-    }
-
-    fn accept_value(&self) -> String {
-        let digest = Sha1::new()
-            .chain_update(self.key.as_bytes())
-            .chain_update(ACCEPT_SUFFIX)
-            .finalize();
-        BASE64.encode(&digest)
     }
 
     fn check_subprotocol(&self, head: &Head) -> Result<(), WebSocketError> {

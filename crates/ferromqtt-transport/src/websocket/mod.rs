@@ -1,4 +1,4 @@
-//! The client's side of a WebSocket (RFC 6455) that carries MQTT.
+//! A WebSocket (RFC 6455) that carries MQTT: the client's side, and the [server's](WebSocketServer) for tests.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -31,6 +31,7 @@
 
 mod frames;
 mod handshake;
+mod server;
 #[cfg(test)]
 mod tests;
 
@@ -44,6 +45,7 @@ use crate::http::{self, RequestSecrets};
 use frames::{Frames, Incoming, Violation, put_frame};
 
 pub use handshake::{WebSocketRequest, default_headers};
+pub use server::WebSocketServer;
 
 /// Why there is no WebSocket, or none any more.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -243,7 +245,7 @@ impl WebSocket {
         while let WebSocketState::Open(frames) | WebSocketState::Closing(frames) = &mut self.state {
             match frames.next(&mut input)? {
                 None => return Ok(()),
-                Some(Incoming::Data(payload)) => received.extend_from_slice(payload),
+                Some(Incoming::Data(payload, _)) => received.extend_from_slice(payload),
                 Some(Incoming::Ping(payload)) if self.is_open() => self.pong = Some(payload),
                 Some(Incoming::Ping(_)) => {} // not behind our Close
                 Some(Incoming::Close(close)) => self.close_received(close),

@@ -1,5 +1,6 @@
 mod handshake;
 mod random;
+mod server;
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};

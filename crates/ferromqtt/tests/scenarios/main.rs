@@ -10,6 +10,8 @@ mod cable;
 mod certificate_files;
 #[cfg(feature = "tls")]
 mod certificates;
+#[cfg(feature = "testing")]
+mod faults;
 #[cfg(all(
     feature = "idna",
     feature = "proxy",
@@ -22,6 +24,8 @@ mod in_memory;
 mod lasting_session;
 mod leaving;
 mod lifecycle;
+#[cfg(all(feature = "tls", feature = "websocket", unix))]
+mod listening;
 #[cfg(all(feature = "tls", feature = "websocket", unix))]
 mod mosquitto;
 #[cfg(all(feature = "tls", feature = "websocket", unix))]

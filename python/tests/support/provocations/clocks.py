@@ -7,6 +7,7 @@ from typing import Any
 
 from ferromqtt._native import Core
 from ferromqtt.testing import VirtualLoop
+from ferromqtt_pytest import VirtualTime
 from support.provocations.registry import VIRTUAL_TIME, World, provokes
 
 
@@ -35,6 +36,11 @@ def playing(part: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 playing("Nothing can happen any more", wait_forever)
 playing("has reached its end", reach_the_end)
+
+
+@provokes(VIRTUAL_TIME, "virtual_time speaks of")
+async def _(_: World) -> None:
+    _ = VirtualTime().now
 
 
 @provokes(VIRTUAL_TIME, "must be a finite number")

@@ -1,0 +1,57 @@
+//! The recipes of docs/testing.md, as the page has them; python/tests/test_docs_testing.py compares the two.
+#![cfg(all(feature = "testing", feature = "tls"))]
+
+use ferromqtt::testing::{Listen, TestBroker};
+use ferromqtt::{Client, Error, Options, QoS, ReasonCode, TlsOptions};
+
+async fn report_level(client: &Client, level: f64) -> Result<(), Error> {
+    client.publish("site/7/level", level.to_string()).await?;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn reports_the_level() -> Result<(), Error> {
+    let broker = TestBroker::new();
+    ferromqtt::scope(Options::test(&broker), async |client| {
+        let mut levels = client.subscribe("site/+/level").await?;
+        report_level(&client, 28.4).await?;
+        let level = levels.next().await.expect("the message");
+        assert_eq!(level.text()?, "28.4");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_comes_back_when_the_server_sends_it_away() -> Result<(), Error> {
+    let broker = TestBroker::new();
+    let options = Options::test(&broker).client_identifier("pump-7");
+    ferromqtt::scope(options, async |client| {
+        let away = broker.disconnect_client("pump-7", ReasonCode::ServerShuttingDown, None);
+        assert!(away.unwrap());
+        client
+            .publish("level", "28.4")
+            .qos(QoS::AtLeastOnce)
+            .await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn over_tls() -> Result<(), Box<dyn std::error::Error>> {
+    let broker = TestBroker::new();
+    let listening = broker.listen(Listen::tls()).await?;
+    let ca = listening.ca().expect("it is TLS").to_owned();
+    let options = Options::from_url(listening.url())?.tls(TlsOptions::new().ca_pem(ca));
+    ferromqtt::scope(options, async |client| {
+        client
+            .publish("level", "28.4")
+            .qos(QoS::AtLeastOnce)
+            .await?;
+        Ok::<_, Error>(())
+    })
+    .await?;
+    broker.stop().await;
+    Ok(())
+}
