@@ -47,8 +47,9 @@ debug_fields!(TestIdentity {
 #[error("cannot make a certificate for the test broker: {0}")]
 pub struct CertificateError(String);
 
-impl From<rcgen::Error> for CertificateError {
-    fn from(error: rcgen::Error) -> Self {
+impl CertificateError {
+    #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+    fn of(error: rcgen::Error) -> Self {
         Self(error.to_string())
     }
 }
@@ -63,8 +64,10 @@ impl TestAuthority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         named(&mut params, "ferromqtt test authority");
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-        Ok(Self { issuer })
+        KeyPair::generate()
+            .and_then(|key| CertifiedIssuer::self_signed(params, key))
+            .map(|issuer| Self { issuer })
+            .map_err(CertificateError::of)
     }
 
     /// The authority's own certificate, for clients to trust.
@@ -81,6 +84,10 @@ impl TestAuthority {
         if !names.iter().any(|name| name == host) {
             names.push(host.to_owned());
         }
+        self.sign(names).map_err(CertificateError::of)
+    }
+
+    fn sign(&self, names: Vec<String>) -> Result<TestIdentity, rcgen::Error> {
         let mut params = CertificateParams::new(names)?;
         named(&mut params, "ferromqtt test broker");
         let key = KeyPair::generate()?;
