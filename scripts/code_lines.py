@@ -162,7 +162,7 @@ PARTS = (
     Part("Python, test tools", 2_598, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
     Part("pytest plugin", 521, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-    Part("test broker", 8_841, ("crates/ferromqtt-testing/src",)),
+    Part("test broker", 8_847, ("crates/ferromqtt-testing/src",)),
     Part("command line", 338, ("crates/ferromqtt-cli/src",)),
 )
 
