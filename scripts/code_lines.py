@@ -42,7 +42,7 @@ PARTS = (
     ),
     Part("tokio client, TLS", 673, ("crates/ferromqtt/src/transport/tls",)),
     Part("binding", 7_872, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 8_958, ("python/ferromqtt",)),
+    Part("Python package", 8_960, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_729, ("crates/ferromqtt-testing/src",)),
     Part("command line", 285, ("crates/ferromqtt-cli/src",)),
