@@ -157,7 +157,7 @@ PARTS = (
     Part("tokio client, face", 2_431, _RUST_FACE),
     Part("binding, driver", 5_300, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
     Part("binding, face", 2_150, _BINDING_FACE),
-    Part("Python, driver", 3_796, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
+    Part("Python, driver", 3_797, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
     Part("Python, face", 4_450, _PYTHON_FACE),
     Part("Python, test tools", 2_598, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
     Part("pytest plugin", 521, ("python/ferromqtt_pytest",)),

@@ -3,7 +3,12 @@
 `make chaos` plays others, as of `test_chaos.py`.
 """
 
+import asyncio
 import os
+import random
+from collections.abc import Callable
+from typing import Any, TypeAlias
+from unittest import mock
 
 import pytest
 
@@ -16,10 +21,24 @@ from support.requests.ground import Ground, MemoryGround, MosquittoGround
 from support.requests.plan import WAYS, draw
 from support.requests.world import World
 
+LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
+
 FIRST = int(os.environ.get("FERROMQTT_FIRST_SEED", "0"))
 SEEDS = int(os.environ.get("FERROMQTT_SEEDS", "200"))
 IN_ONE_TEST = 25
 ON_MOSQUITTO = -(-SEEDS // 10)
+
+
+def played(
+    seed: int,
+    *arguments: Any,  # noqa: ANN401 - those of `problems_of`
+    loop: LoopFactory = VirtualLoop,
+    limit: float | None = None,
+) -> list[str]:
+    """Play a world. What clients take their seeds from is the world's: it takes the same course."""
+    chance = random.Random(seed)
+    with mock.patch.object(os, "urandom", chance.randbytes):
+        return run_watched(loop, problems_of, seed, *arguments, limit=limit)
 
 
 async def problems_of(
@@ -38,14 +57,14 @@ def check(seed: int, problems: list[str]) -> None:
 @pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, IN_ONE_TEST))
 def test_in_random_worlds_each_request_gets_its_own_answer_or_a_typed_end(first: int) -> None:
     for seed in range(first, min(first + IN_ONE_TEST, FIRST + SEEDS)):
-        check(seed, run_watched(VirtualLoop, problems_of, seed))
+        check(seed, played(seed))
 
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + ON_MOSQUITTO))
 def test_in_random_worlds_on_mosquitto_too(seed: int) -> None:
     factory = FACTORIES[tuple(FACTORIES)[seed % len(FACTORIES)]]
     with Mosquitto(plain_only=True, persistent=True) as broker:
-        check(seed, run_watched(factory, problems_of, seed, MosquittoGround(broker), limit=100))
+        check(seed, played(seed, MosquittoGround(broker), loop=factory, limit=100))
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -54,7 +73,7 @@ def test_the_checks_find_a_program_that(wrong: str) -> None:
     found: list[str] = []
     for seed in range(30):
         try:
-            found = run_watched(VirtualLoop, problems_of, seed, None, do_answer)
+            found = played(seed, None, do_answer)
         except BaseExceptionGroup as group:  # the program has ended
             found = [f"has ended with {error!r}" for error in group.exceptions]
         if any(text in problem for problem in found):

@@ -372,6 +372,25 @@ def test_cancelled_it_cancels_the_handlers_and_unsubscribes() -> None:
     play(main)
 
 
+@pytest.mark.parametrize("responds", [False, True])
+def test_stopped_while_it_subscribes_it_returns(responds: bool) -> None:
+    """Without a connection, which the subscriptions wait for."""
+
+    async def main() -> None:
+        broker = memory_broker()
+        router = Router()
+        (router.respond if responds else router.on)("a", "b", qos=1)(str)
+        async with broker.client("c", protocol=5, reconnect=True, timeout=60) as client:
+            await broker.stop()
+            running = asyncio.create_task(router.run(client))
+            await asyncio.sleep(1)
+            assert not running.done()
+            router.stop()
+            assert await asyncio.wait_for(running, 5) is None
+
+    play(main)
+
+
 def test_stopped_it_lets_handlers_finish() -> None:
     async def main() -> None:
         broker = memory_broker()

@@ -6,7 +6,8 @@ mod markers;
 
 use bytes::{Bytes, BytesMut};
 use ferromqtt_transport::{
-    Destination, Endpoint, Host, ProxyCredentials, ProxyHandshake, ProxyKind, ProxyUrl, ServerUrl, WebSocket, WebSocketError, WebSocketRequest, WebSocketServer, default_headers,
+    Destination, Endpoint, Host, ProxyCredentials, ProxyHandshake, ProxyKind, ProxyUrl, ServerUrl,
+    WebSocket, WebSocketError, WebSocketRequest, WebSocketServer, default_headers,
 };
 
 use markers::*;

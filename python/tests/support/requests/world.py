@@ -132,8 +132,8 @@ class World:
         """Nothing at QoS 2 comes twice, unless sessions are lost, or programs are cancelled."""
         if not self.plan.keeps or any(fault.what == "cancel" for fault in self.plan.faults):
             return
-        if any(each.qos < 2 for each in self.plan.answerers):
-            return
+        if any(each.qos < 2 or each.manual for each in self.plan.answerers):
+            return  # what a program has not acknowledged comes again
         for job, times in self.handled.items():
             if self.qos.get(job) == 2 and times > 1:
                 yield f"{job} was asked for at QoS 2, and was handled {times} times"
