@@ -15,4 +15,4 @@ pub(crate) use installed::{InstalledFaults, Judged, PacketInView};
 pub(crate) use plan::{FaultPlan, PacketFate, PlannedCut, PlannedWait};
 pub use rule::{FaultPlace, FaultRule, FaultTimes, FaultTiming};
 pub use text::FaultTextError;
-pub(crate) use text::parse_kind_byte;
+pub(crate) use text::{duration_text, parse_duration, parse_kind_byte};
