@@ -17,7 +17,7 @@ use super::simpler::simpler;
 /// while let Some(candidate) = shrinker.candidate() {
 ///     shrinker.report(candidate[0].to_string().contains("lose")); // the test, and whether it failed
 /// }
-/// assert_eq!(shrinker.shortest()[0].to_string(), "sends PUBACK lose\n");
+/// assert_eq!(shrinker.shortest()[0].to_string(), "sends PUBACK lose, cut\n");
 /// # Ok::<_, ferromqtt_testing::FaultScriptError>(())
 /// ```
 #[derive(Clone, Debug)]
