@@ -1,6 +1,6 @@
 //! Messages that a test expects, and what came instead.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -10,8 +10,7 @@ use ferromqtt_proto::packet::QoS;
 use thiserror::Error;
 
 use crate::host::TestBroker;
-use crate::host_faults::CHART_LINES;
-use crate::journal::{JournalEvent, JournalMessage, MessageFilter, shown_payload};
+use crate::journal::{JournalMessage, MessageFilter, shown_payload};
 
 /// How long a test waits for a message, unless it says something else.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -176,21 +175,7 @@ impl TestBroker {
     }
 
     fn not_published(&self, headline: &str, filter: &MessageFilter) -> NotPublished {
-        let mut text = format!("{headline}   {filter}\n");
-        let state = self.shared.lock();
-        match state.broker.journal() {
-            None => text += "  the broker keeps no journal: its option journal_packets is 0\n",
-            Some(journal) => {
-                let start = journal.events().next().map(JournalEvent::at);
-                if let Some(start) = start {
-                    text += &filter.near_misses(start, journal.messages());
-                }
-                for rule in state.broker.unused_faults() {
-                    let _ = writeln!(text, "  rule never fired: {rule}");
-                }
-                text += &journal.chart(CHART_LINES);
-            }
-        }
+        let text = self.shared.lock().broker.explain_missing(headline, filter);
         NotPublished { text }
     }
 }

@@ -19,7 +19,7 @@ use crate::journal::{
 use crate::wire::RestartKeeps;
 
 /// How many lines of a chart an error shows.
-pub(crate) const CHART_LINES: usize = 30;
+const CHART_LINES: usize = 30;
 
 /// Faults: see [`FaultRule`] for what a rule is.
 impl TestBroker {
@@ -133,8 +133,8 @@ impl TestBroker {
     pub fn published(&self, filter: impl Into<MessageFilter>) -> Vec<JournalMessage> {
         let filter = filter.into();
         self.journal(|journal| {
-            let messages = journal.messages();
-            messages.filter(|it| filter.selects(it)).cloned().collect()
+            let messages = journal.published(&filter);
+            messages.cloned().collect()
         })
     }
 

@@ -16,7 +16,7 @@ pub(super) fn draw(journal: &Journal, most: usize) -> String {
     let events = journal.events();
     let total = events.clone().count();
     let skipped = total.saturating_sub(most);
-    let Some(start) = journal.events().next().map(JournalEvent::at) else {
+    let Some(start) = journal.began() else {
         return "(no packets)\n".to_owned();
     };
     let shown: Vec<_> = events.skip(skipped).collect();

@@ -10,6 +10,10 @@ use ferromqtt_proto::{TopicFilter, debug_fields};
 
 use super::records::JournalMessage;
 use super::summary::shown_payload;
+use crate::broker::Broker;
+
+/// How many lines of a chart are shown.
+const CHART_LINES: usize = 30;
 
 /// How many messages that nearly fit are shown.
 const SHOWN: usize = 3;
@@ -107,7 +111,7 @@ impl MessageFilter {
     }
 
     /// The messages that come nearest to being selected, a line each: topic, payload, what differs, and when it came.
-    pub(crate) fn near_misses<'a>(
+    fn near_misses<'a>(
         &self,
         start: Instant,
         messages: impl Iterator<Item = &'a JournalMessage>,
@@ -129,6 +133,25 @@ impl MessageFilter {
             );
         }
         text
+    }
+}
+
+impl Broker {
+    /// Why no message that `filter` selects was accepted, or not as many as expected, for the failure of a test: `headline`,
+    /// the filter, the messages that come nearest, the rules for faults that never fired, and the newest 30 lines of the
+    /// chart. It shows the beginnings of payloads.
+    pub fn explain_missing(&self, headline: &str, filter: &MessageFilter) -> String {
+        let mut text = format!("{headline}   {filter}\n");
+        let Some(journal) = self.journal() else {
+            return text + "  the broker keeps no journal: its option journal_packets is 0\n";
+        };
+        if let Some(start) = journal.began() {
+            text += &filter.near_misses(start, journal.messages());
+        }
+        for rule in self.unused_faults() {
+            let _ = writeln!(text, "  rule never fired: {rule}");
+        }
+        text + &journal.chart(CHART_LINES)
     }
 }
 

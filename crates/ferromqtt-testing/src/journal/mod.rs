@@ -7,9 +7,9 @@ mod records;
 mod summary;
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use bytes::Bytes;
-use ferromqtt_proto::TopicFilter;
 use ferromqtt_proto::packet::{Packet, Properties};
 
 pub use filter::PacketFilter;
@@ -33,6 +33,7 @@ const ENTRY: usize = 256;
 pub struct Journal {
     maximum_entries: usize,
     maximum_bytes: usize,
+    began: Option<Instant>,
     events: Ring<JournalEvent>,
     messages: Ring<JournalMessage>,
 }
@@ -42,12 +43,14 @@ impl Journal {
         Self {
             maximum_entries,
             maximum_bytes,
+            began: None,
             events: Ring::default(),
             messages: Ring::default(),
         }
     }
 
     pub(crate) fn push(&mut self, mut event: JournalEvent) {
+        self.began.get_or_insert(event.at());
         let size = match &mut event {
             JournalEvent::Packet(packet) => {
                 if let Some(packet) = &mut packet.packet {
@@ -61,6 +64,7 @@ impl Journal {
     }
 
     pub(crate) fn accept(&mut self, message: JournalMessage, size: usize) {
+        self.began.get_or_insert(message.at);
         (self.messages).push(message, size, self.maximum_entries, self.maximum_bytes);
     }
 
@@ -86,13 +90,12 @@ impl Journal {
         self.messages.entries.iter().map(|(_, message)| message)
     }
 
-    /// The messages that the broker accepted to topics that `filter` matches.
+    /// The messages that the broker accepted and `filter` selects.
     pub fn published<'a>(
         &'a self,
-        filter: &'a TopicFilter,
+        filter: &'a MessageFilter,
     ) -> impl DoubleEndedIterator<Item = &'a JournalMessage> + Clone {
-        self.messages()
-            .filter(move |message| filter.matches(&message.topic))
+        self.messages().filter(|message| filter.selects(message))
     }
 
     /// How many entries were dropped because the journal was full.
@@ -105,6 +108,12 @@ impl Journal {
     /// Payloads are shortened.
     pub fn chart(&self, most: usize) -> String {
         chart::draw(self, most)
+    }
+
+    /// When the first entry was made, also when that was dropped since; `None` while nothing has happened. Times of charts
+    /// and failures are relative to it.
+    pub const fn began(&self) -> Option<Instant> {
+        self.began
     }
 }
 
