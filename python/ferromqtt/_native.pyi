@@ -30,6 +30,7 @@ __all__ = [
     "Phase",
     "ProxyHandshake",
     "Race",
+    "ScriptShrinker",
     "SubscriptionQueue",
     "TopicTemplate",
     "TypedMessage",
@@ -40,13 +41,16 @@ __all__ = [
     "check_filter",
     "check_responder",
     "check_text",
+    "draw_faults",
     "failure_text",
     "is_unacknowledged",
     "payload_bytes",
+    "play_faults",
     "profile_table",
     "property_table",
     "proxy_of_url",
     "purge_delay",
+    "python_code",
     "server_of_url",
     "settle_profile",
     "websocket_headers",
@@ -557,6 +561,32 @@ class Broker:
         retain: bool | None,
     ) -> str: ...
 
+@final
+class ScriptShrinker:
+    """Shortens the scripts of a run that fails: try each candidate, and report what came of it."""
+
+    def __new__(cls, scripts: list[str], most_tries: int) -> Self: ...
+    def candidate(self) -> list[str] | None: ...
+    def report(self, failed: bool) -> None: ...
+    def shortest(self) -> list[str]: ...
+    @property
+    def tries(self) -> int: ...
+
+def draw_faults(
+    seed: int,
+    *,
+    cuts: float,
+    lost_acks: float,
+    duplicates: float,
+    delays: float,
+    restarts: int,
+    partitions: int,
+    packets: int,
+) -> str:
+    """Return the text of the script that a seed draws."""
+
+def play_faults(broker: Broker, script: str) -> None: ...
+def python_code(script: str) -> str: ...
 @final
 class TopicTemplate:
     """A filter whose wildcards have names: `room/{room}/temp`."""

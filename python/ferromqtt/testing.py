@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, Self, TypeAlias, TypedDict, Unpack
 
 from ferromqtt._broker_faults import BrokerFaults
 from ferromqtt._broker_host import Connection, Host
+from ferromqtt._chaos import Chaos, SeedFailure, run_seeds
 from ferromqtt._checks import wrong_type
 from ferromqtt._client_keywords import MemoryClientKeywords, with_defaults_of
 from ferromqtt._faults import Duration, Fault, Link, PacketKind
@@ -47,6 +48,7 @@ __all__ = [
     "UNSUBSCRIBE",
     "BrokerOptions",
     "BrokerStats",
+    "Chaos",
     "Denials",
     "Duration",
     "Fault",
@@ -54,10 +56,12 @@ __all__ = [
     "JournalPacket",
     "Link",
     "PacketKind",
+    "SeedFailure",
     "SessionStats",
     "StuckError",
     "TestBroker",
     "VirtualLoop",
+    "run_seeds",
 ]
 
 Denials: TypeAlias = Sequence[str | tuple[str, int]]

@@ -1,14 +1,15 @@
 //! Seeds: each draws a script of faults, and a script that fails a test is shrunk to what the failure needs.
 
-mod code;
 mod draw;
 mod event_text;
 mod list_shrinker;
 #[cfg(feature = "seeds")]
 mod panics;
 mod play;
+mod python_code;
 #[cfg(feature = "seeds")]
 mod report;
+mod rust_code;
 mod script;
 mod script_shrinker;
 #[cfg(feature = "seeds")]
