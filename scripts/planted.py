@@ -23,7 +23,9 @@ PATCHES = ROOT / "tests" / "planted"
 CRATES = ("ferromqtt", "ferromqtt-engine", "ferromqtt-proto", "ferromqtt-testing")
 MEMBERS = (*(f"crates/{name}" for name in (*CRATES, "ferromqtt-transport")), "tests/seeds")
 MOST_ENTRIES = 2
-SHORTEST = re.compile(r"The shortest script that fails \((\d+) of \d+ entries.*\):\n((?:    .*\n)+)")
+SHORTEST = re.compile(
+    r"The shortest script that fails \((\d+) of \d+ entries.*\):\n((?:    .*\n)+)"
+)
 
 
 def main() -> int:
@@ -58,7 +60,8 @@ def lay_out(copy: Path) -> None:
                 left.unlink()
     workspace = (ROOT / "Cargo.toml").read_text()
     members = "".join(f'    "{member}",\n' for member in MEMBERS)
-    workspace = re.sub(r"members = \[\n.*?\]", f"members = [\n{members}]", workspace, flags=re.S)
+    listed = re.compile(r"members = \[\n.*?\]", re.DOTALL)
+    workspace = listed.sub(f"members = [\n{members}]", workspace)
     update(copy / "Cargo.toml", workspace.encode())
     if not (copy / "Cargo.lock").exists():  # cargo takes out of it what the copy does not have
         shutil.copy(ROOT / "Cargo.lock", copy)
@@ -85,7 +88,7 @@ def find(patch: Path, copy: Path) -> str | None:
     # Without a repository around it, git takes the copy for the root of the paths.
     environment = dict(os.environ, GIT_CEILING_DIRECTORIES=str(copy.parent))
     apply = ["git", "apply", "--whitespace=nowarn", str(patch)]
-    applied = subprocess.run(
+    applied = subprocess.run(  # noqa: S603 - names of this repository
         apply, cwd=copy, env=environment, capture_output=True, text=True, check=False
     )
     if applied.returncode:
@@ -115,7 +118,7 @@ def play(copy: Path) -> subprocess.CompletedProcess[str]:
         "CARGO_PROFILE_DEV_DEBUG": "0",
     }
     command = ["cargo", "test", "--quiet", "-p", "ferromqtt-test-seeds", "--test", "promises"]
-    return subprocess.run(
+    return subprocess.run(  # noqa: S603 - fixed arguments
         [*command, "every_seed_keeps_the_promises"],
         cwd=copy,
         env=environment,

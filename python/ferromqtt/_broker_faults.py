@@ -130,7 +130,7 @@ class BrokerFaults:
             raise wrong_type("seed", "int", seed)
         self._core().set_fault_seed(seed % (1 << 64))
 
-    def play_faults(self, script: str) -> Broker:
+    def play_faults(self, script: str) -> None:
         """Put a script of faults to work: a line for each rule or event, as a failing seed has it.
 
         ```python
@@ -139,8 +139,8 @@ class BrokerFaults:
         broker.play_faults("at 3s partition for 5s")
         ```
 
-        The text of a rule is what `str` of a `Fault` returns. Events count the packets that the broker sends
-        and receives from now on, or the time.
+        The text of a rule is what `str` of a `Fault` returns. Events count the packets that the
+        broker sends and receives from now on, or the time.
 
         Raises:
             TypeError: It is no str.
@@ -149,10 +149,8 @@ class BrokerFaults:
         """
         if not isinstance(script, str):
             raise wrong_type("script", "str", script)
-        core = self._core()
-        play_faults(core, script)
+        play_faults(self._core(), script)
         self._flush()
-        return core
 
     def link(self, client_identifier: str) -> Link:
         """Return the link of a client, for faults of the network."""

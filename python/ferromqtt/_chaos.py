@@ -7,6 +7,7 @@ import inspect
 import os
 import random
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ferromqtt._checks import is_number, wrong_type
@@ -24,6 +25,18 @@ _MOST_COUNT = (1 << 32) - 1
 _CHART_LINES = 60
 
 
+@dataclass
+class _Record:
+    """What a run has drawn, and what it is to draw."""
+
+    scripts: list[str] | None = None
+    """Drawn in place of what the seed says."""
+    drawn: list[str] = field(default_factory=list)
+    cores: list[Broker] = field(default_factory=list)
+    """Those of the brokers with faults, which outlive a stop of these."""
+    brokers: list[TestBroker] = field(default_factory=list)
+
+
 class Chaos:
     """The seed of a run, for a test that `run_seeds` plays.
 
@@ -31,12 +44,9 @@ class Chaos:
     itself draws at random it takes from `random`.
     """
 
-    def __init__(self, seed: int, scripts: Iterable[str] | None = None) -> None:
+    def __init__(self, seed: int, record: _Record | None = None) -> None:
         self._seed = seed
-        self._scripts = None if scripts is None else list(scripts)
-        self._drawn: list[str] = []
-        self._cores: list[Broker] = []
-        self._brokers: list[TestBroker] = []
+        self._record = _Record() if record is None else record
         self._random = random.Random(seed)  # noqa: S311 - to be repeated, and not for secrets
         self._broker: TestBroker | None = None
 
@@ -57,7 +67,7 @@ class Chaos:
             from ferromqtt.testing import TestBroker  # noqa: PLC0415 - which needs this module
 
             self._broker = TestBroker(listen=False)
-            self._brokers.append(self._broker)
+            self._record.brokers.append(self._broker)
         return self._broker
 
     def faults(
@@ -114,9 +124,10 @@ class Chaos:
         for name, probability in likely.items():
             if not is_number(probability):
                 raise wrong_type(name, "a number from 0 to 1", probability)
-        number = len(self._drawn)
-        if self._scripts is not None:
-            script = self._scripts[number] if number < len(self._scripts) else ""
+        record = self._record
+        number = len(record.drawn)
+        if record.scripts is not None:
+            script = record.scripts[number] if number < len(record.scripts) else ""
         else:
             seed = (self._seed + (number << 32)) % _SEEDS
             script = draw_faults(
@@ -129,12 +140,13 @@ class Chaos:
                 partitions=partitions,
                 packets=packets,
             )
-        self._drawn.append(script)
+        record.drawn.append(script)
         target = self.broker if broker is None else broker
         target.seed_faults(self._seed)
-        self._cores.append(target.play_faults(script))
-        if target not in self._brokers:
-            self._brokers.append(target)
+        target.play_faults(script)
+        record.cores.append(target._core())  # noqa: SLF001 - a stop takes it out of the broker
+        if target not in record.brokers:
+            record.brokers.append(target)
         return script
 
 
@@ -258,7 +270,7 @@ def _checked(seed: int) -> int:
 
 
 def _play(terms: _Terms, seed: int, scripts: list[str] | None = None) -> _Run:
-    chaos = Chaos(seed, scripts)
+    record = _Record(scripts)
     loops: list[_SocketlessLoop] = []
 
     def new_loop() -> _SocketlessLoop:
@@ -268,16 +280,17 @@ def _play(terms: _Terms, seed: int, scripts: list[str] | None = None) -> _Run:
     error: BaseException | None = None
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(_run(terms.test, chaos))
+            runner.run(_run(terms.test, seed, record))
     except terms.failures as raised:
         error = raised
     if loops and loops[0].refused is not None:
         raise loops[0].refused  # whatever came of it: the run could not be repeated
-    charts = [core.chart(_CHART_LINES) for core in chaos._cores] if error is not None else []
-    return _Run(chaos._drawn, error, charts)
+    charts = [core.chart(_CHART_LINES) for core in record.cores] if error is not None else []
+    return _Run(record.drawn, error, charts)
 
 
-async def _run(test: Callable[[Chaos], Awaitable[object]], chaos: Chaos) -> None:
+async def _run(test: Callable[[Chaos], Awaitable[object]], seed: int, record: _Record) -> None:
+    chaos = Chaos(seed, record)
     with seeded(chaos.random):
         outcome = test(chaos)
         if not inspect.isawaitable(outcome):
@@ -285,7 +298,7 @@ async def _run(test: Callable[[Chaos], Awaitable[object]], chaos: Chaos) -> None
         try:
             await outcome
         finally:
-            for broker in chaos._brokers:
+            for broker in record.brokers:
                 await broker.stop()
 
 
@@ -336,7 +349,9 @@ def _shrunk(terms: _Terms, seed: int, first: _Run, most_tries: int) -> SeedFailu
         if run.error is not None:
             shortest = run
     scripts = shrinker.shortest()
-    failure = SeedFailure(_report(seed, first, shortest, scripts, shrinker.tries), seed, "".join(scripts))
+    failure = SeedFailure(
+        _report(seed, first, shortest, scripts, shrinker.tries), seed, "".join(scripts)
+    )
     failure.__cause__ = shortest.error
     return failure
 

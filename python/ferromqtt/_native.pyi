@@ -587,6 +587,7 @@ def draw_faults(
 
 def play_faults(broker: Broker, script: str) -> None: ...
 def python_code(script: str) -> str: ...
+
 @final
 class TopicTemplate:
     """A filter whose wildcards have names: `room/{room}/temp`."""

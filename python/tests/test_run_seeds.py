@@ -99,7 +99,10 @@ def test_the_shortest_script_fails_as_code_too() -> None:
         finally:
             await broker.stop()
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner, pytest.raises(AssertionError, match="again"):
+    with (
+        asyncio.Runner(loop_factory=VirtualLoop) as runner,
+        pytest.raises(AssertionError, match="again"),
+    ):
         runner.run(pasted())
 
 
@@ -207,7 +210,7 @@ def test_a_real_socket_is_refused(way: str) -> None:
             with one, other:
                 loop.add_reader(one, print)
 
-    with pytest.raises(RuntimeError, match="Seeds play without sockets, .* chaos.broker.client"):
+    with pytest.raises(RuntimeError, match=r"Seeds play without sockets, .* chaos\.broker\.client"):
         run_seeds(test, 3)
 
 
@@ -262,7 +265,9 @@ def test_what_cannot_be_drawn_is_refused(
 def test_a_script_is_played_by_its_text() -> None:
     async def test() -> None:
         broker = TestBroker(listen=False)
-        broker.play_faults("sends PUBACK lose, cut\n\n# a comment\nat packet 9 restart keeps sessions")
+        broker.play_faults(
+            "sends PUBACK lose, cut\n\n# a comment\nat packet 9 restart keeps sessions"
+        )
         async with broker.client(reconnect=True, protocol=ProtocolVersion.V5) as client:
             for number in range(5):
                 await client.publish("n", str(number), qos=1)

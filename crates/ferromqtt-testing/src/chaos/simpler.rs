@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::draw::{HANDSHAKE, SPARED};
 use super::script::{BrokerEvent, BrokerVerb, EventTime, ScriptEntry};
 use crate::faults::{CutPoint, FaultAction, FaultRule};
 use crate::wire::RestartKeeps;
@@ -45,7 +46,11 @@ fn simpler_rules(rule: &FaultRule) -> Vec<FaultRule> {
             rules.push(simpler);
         }
     }
-    for nth in smaller(rule.timing.nth) {
+    let least = match rule.place.kind {
+        None => SPARED + 1,
+        Some(_) => 1,
+    };
+    for nth in smaller(rule.timing.nth, least) {
         let mut earlier = rule.clone();
         earlier.timing.nth = nth;
         rules.push(earlier);
@@ -74,7 +79,7 @@ fn simpler_actions(action: &FaultAction) -> Vec<FaultAction> {
         FaultAction::Delay(time) => (shorter(*time, SHORTEST).into_iter())
             .map(FaultAction::Delay)
             .collect(),
-        FaultAction::Reorder { with_next } => (smaller(*with_next).into_iter())
+        FaultAction::Reorder { with_next } => (smaller(*with_next, 1).into_iter())
             .map(|with_next| FaultAction::Reorder { with_next })
             .collect(),
         FaultAction::Cut { at, reset } => {
@@ -126,7 +131,7 @@ fn simpler_events(event: &BrokerEvent) -> Vec<BrokerEvent> {
         EventTime::After(time) => (shorter(time, Duration::ZERO).into_iter())
             .map(EventTime::After)
             .collect(),
-        EventTime::Packet(number) => (smaller(number).into_iter())
+        EventTime::Packet(number) => (smaller(number, HANDSHAKE + 1).into_iter())
             .map(EventTime::Packet)
             .collect(),
     };
@@ -135,10 +140,10 @@ fn simpler_events(event: &BrokerEvent) -> Vec<BrokerEvent> {
     with_verb.chain(with_time).collect()
 }
 
-/// 1, a half, and one less.
-fn smaller(number: u32) -> Vec<u32> {
-    let mut smaller = vec![1, number / 2, number.saturating_sub(1)];
-    smaller.retain(|&it| it > 0 && it < number);
+/// The least, a half, and one less.
+fn smaller(number: u32, least: u32) -> Vec<u32> {
+    let mut smaller = vec![least, number / 2, number.saturating_sub(1)];
+    smaller.retain(|&it| it >= least && it < number);
     smaller.dedup();
     smaller
 }
@@ -196,17 +201,30 @@ mod tests {
             ]
         );
         assert_eq!(
-            simpler_lines("at packet 2 restart down_for 3s"),
+            simpler_lines("at packet 4 restart down_for 3s"),
             [
-                "at packet 2 restart down_for 3s keeps sessions retained",
-                "at packet 2 restart",
-                "at packet 2 restart down_for 1500ms",
-                "at packet 1 restart down_for 3s"
+                "at packet 4 restart down_for 3s keeps sessions retained",
+                "at packet 4 restart",
+                "at packet 4 restart down_for 1500ms",
+                "at packet 3 restart down_for 3s"
             ]
         );
         assert_eq!(
             simpler_lines("at 1ms partition for 3ms"),
             ["at 1ms partition for 1ms", "at 0s partition for 3ms"]
+        );
+    }
+
+    #[test]
+    fn the_first_connection_stays_spared() {
+        assert_eq!(simpler_lines("sends any nth 2 cut"), [""; 0]);
+        assert_eq!(
+            simpler_lines("sends any nth 3 cut"),
+            ["sends any nth 2 cut"]
+        );
+        assert_eq!(
+            simpler_lines("at packet 3 restart keeps sessions retained"),
+            [""; 0]
         );
     }
 
