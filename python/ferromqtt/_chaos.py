@@ -205,7 +205,7 @@ def run_seeds(
     ```python
     async def nothing_is_lost(chaos: Chaos) -> None:
         chaos.faults(cuts=0.02, lost_acks=0.02, restarts=1)
-        async with chaos.broker.client(reconnect=True) as client:
+        async with chaos.broker.client(reconnect=True, timeout=600) as client:
             for n in range(20):
                 await client.publish("n", str(n), qos=1)
         assert {m.payload for m in chaos.broker.published("n")} >= {b"0", b"19"}

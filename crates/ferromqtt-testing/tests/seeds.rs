@@ -4,7 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use ferromqtt_testing::{Chaos, ChaosError, FaultScript, Faults, SeedOutcome, TestBroker, seeds};
+use ferromqtt_testing::{
+    Chaos, ChaosError, DrawnFaults, FaultScript, Faults, SeedOutcome, TestBroker, seeds,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
@@ -202,4 +204,23 @@ fn events_happen_behind_their_packet_and_at_their_time() {
         assert!(broker.connect().is_ok());
         Ok::<_, ChaosError>(())
     });
+}
+
+/// A script may hold a payload, by `replace`.
+#[test]
+fn nothing_of_a_run_shows_what_a_rule_puts_in_place_of_a_packet() {
+    let script: FaultScript = "sends PUBLISH replace 0x736563726574".parse().unwrap();
+    let drawn: DrawnFaults = script.into();
+    let chaos: RefCell<Option<Chaos>> = RefCell::default();
+    let run = seeds(0..1);
+    let of_seeds = format!("{run:?}");
+    run.run(|it| {
+        drop(it.draw(Faults::none()));
+        *chaos.borrow_mut() = Some(it);
+        async {}
+    });
+    let text = format!("{drawn:?} {chaos:?} {of_seeds}");
+    for secret in ["secret", "736563", "115, 101"] {
+        assert!(!text.contains(secret), "{text}");
+    }
 }

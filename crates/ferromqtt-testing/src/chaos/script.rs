@@ -21,9 +21,9 @@ use crate::wire::RestartKeeps;
 /// let script = FaultScript::new()
 ///     .rule(FaultRule::sends(PacketType::PubAck).nth(3).lose().cut())
 ///     .event(EventTime::Packet(40), BrokerVerb::restart(Duration::from_secs(2), RestartKeeps::ALL));
-/// let text = "sends PUBACK nth 3 lose, cut\nat packet 40 restart down_for 2s keeps sessions retained\n";
-/// assert_eq!(script.to_string(), text);
-/// assert_eq!(text.parse(), Ok(script));
+/// let lines = "sends PUBACK nth 3 lose, cut\nat packet 40 restart down_for 2s keeps sessions retained\n";
+/// assert_eq!(script.to_string(), lines);
+/// assert_eq!(lines.parse(), Ok(script));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FaultScript {

@@ -1,6 +1,8 @@
 use ferromqtt::{QoS, ReasonCode};
 use ferromqtt_proto::packet::PacketType;
-use ferromqtt_testing::{Authentication, BrokerOptions, BrokerOptionsError, FaultRule, TestBroker};
+use ferromqtt_testing::{
+    Authentication, BrokerOptions, BrokerOptionsError, FaultRule, FaultScript, TestBroker,
+};
 
 use crate::page::{Provoked, compare};
 
@@ -56,7 +58,13 @@ fn rules() -> Vec<Provoked> {
         let error = FaultRule::from_toml(text).unwrap_err();
         (error.to_string(), "FaultFileError")
     });
-    rules.into_iter().chain(texts).chain(files).collect()
+    let scripts = ["sends PUBACK", "at noon restart"].map(|text| {
+        let error = text.parse::<FaultScript>().unwrap_err();
+        (error.to_string(), "FaultScriptError")
+    });
+    (rules.into_iter().chain(texts).chain(files))
+        .chain(scripts)
+        .collect()
 }
 
 #[tokio::test]
