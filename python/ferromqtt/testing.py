@@ -145,6 +145,12 @@ class BrokerOptions(TypedDict, total=False):
         maximum_output: How many bytes wait for a client that does not read; beyond it QoS 0
             messages are dropped and counted, and a client that still asks for answers is
             disconnected. Default: 64 MiB.
+        journal_packets: How many packets, and how many accepted messages, the journal holds; 0
+            turns it off. Default: 10,000.
+        journal_bytes: How many bytes its packets take, and how many its messages. Default: 16 MiB
+            each.
+        maximum_postponed: How many bytes each direction of a link holds that a fault delays or
+            holds back, with 128 beside each packet. Beyond it the oldest goes on. Default: 1 MiB.
         handshake_timeout: Seconds that a connection has for its CONNECT. Default: 10.
 
     """
@@ -182,6 +188,9 @@ class BrokerOptions(TypedDict, total=False):
     maximum_retained_messages: int
     maximum_retained_bytes: int
     maximum_output: int
+    journal_packets: int | None
+    journal_bytes: int
+    maximum_postponed: int
     handshake_timeout: float
 
 

@@ -115,8 +115,8 @@ pub use faults::{FaultFileError, FaultFileProblem};
 #[cfg(feature = "tokio")]
 pub use host::{BrokerStopped, BrokerUnreachable, TestBroker};
 pub use journal::{
-    BrokerSide, Journal, JournalEvent, JournalLink, JournalMessage, JournalPacket, LinkChange,
-    MessageFilter, PacketFilter,
+    BrokerJournal, BrokerSide, JournalEvent, JournalLink, JournalMessage, JournalPacket,
+    LinkChange, MessageFilter, PacketFilter,
 };
 #[cfg(feature = "tokio")]
 pub use memory_stream::MemoryStream;

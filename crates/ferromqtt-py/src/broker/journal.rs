@@ -5,7 +5,7 @@ use std::time::Instant;
 use ferromqtt_proto::TopicFilter;
 use ferromqtt_proto::packet::{Packet, PacketId};
 use ferromqtt_testing::{
-    Broker, Journal, JournalMessage, JournalPacket, MessageFilter, PacketFilter,
+    Broker, BrokerJournal, JournalMessage, JournalPacket, MessageFilter, PacketFilter,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -41,7 +41,7 @@ pub(super) fn filter(topic: &str) -> PyResult<MessageFilter> {
         .map_err(|error| PyValueError::new_err(format!("topic: {topic:?}: {error}")))
 }
 
-fn seconds(journal: &Journal, at: Instant) -> f64 {
+fn seconds(journal: &BrokerJournal, at: Instant) -> f64 {
     let began = journal.began().unwrap_or(at);
     at.saturating_duration_since(began).as_secs_f64()
 }
@@ -85,7 +85,7 @@ pub(super) fn packets(
     packets.map(|packet| tuple(journal, packet)).collect()
 }
 
-fn tuple(journal: &Journal, packet: &JournalPacket) -> PacketTuple {
+fn tuple(journal: &BrokerJournal, packet: &JournalPacket) -> PacketTuple {
     let (packet_id, reason) = packet.packet.as_ref().map_or((None, None), of_packet);
     let publish = match &packet.packet {
         Some(Packet::Publish(publish)) => Some((

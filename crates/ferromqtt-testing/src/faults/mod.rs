@@ -8,6 +8,7 @@ mod installed;
 mod plan;
 mod rule;
 mod text;
+mod tokens;
 mod words;
 
 pub use action::{CutPoint, FaultAction};

@@ -5,14 +5,14 @@ use std::fmt::Write;
 use ferromqtt_proto::Utf8String;
 use ferromqtt_proto::shown::peer_text;
 
-use super::Journal;
+use super::BrokerJournal;
 use super::records::{BrokerSide, JournalEvent, JournalLink, JournalPacket};
 use crate::connection::ConnectionId;
 
 /// Width of the column between client and broker.
 const WIDTH: usize = 60;
 
-pub(super) fn draw(journal: &Journal, most: usize) -> String {
+pub(super) fn draw(journal: &BrokerJournal, most: usize) -> String {
     let events = journal.events();
     let total = events.clone().count();
     let skipped = total.saturating_sub(most);

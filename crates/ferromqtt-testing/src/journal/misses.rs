@@ -18,7 +18,7 @@ const CHART_LINES: usize = 30;
 /// How many messages that nearly fit are shown.
 const SHOWN: usize = 3;
 
-/// Selects messages of the [`Journal`](crate::Journal): by the topic, and by what else is set. A `&str` converts into the
+/// Selects messages of the [`BrokerJournal`](crate::BrokerJournal): by the topic, and by what else is set. A `&str` converts into the
 /// filter for its topics.
 ///
 /// Its text is one line: `topic "a/+"  payload "42"  QoS 1`.

@@ -28,9 +28,9 @@ const ENTRY: usize = 256;
 ///
 /// Its size is bounded by [`BrokerOptions::journal_packets`](crate::BrokerOptions::journal_packets) and
 /// [`BrokerOptions::journal_bytes`](crate::BrokerOptions::journal_bytes): beyond them the oldest entries are dropped, which
-/// [`Journal::dropped`] counts. It never holds a Password or Authentication Data: those read as `***`.
+/// [`BrokerJournal::dropped`] counts. It never holds a Password or Authentication Data: those read as `***`.
 #[derive(Debug)]
-pub struct Journal {
+pub struct BrokerJournal {
     maximum_entries: usize,
     maximum_bytes: usize,
     began: Option<Instant>,
@@ -38,7 +38,7 @@ pub struct Journal {
     messages: Ring<JournalMessage>,
 }
 
-impl Journal {
+impl BrokerJournal {
     pub(crate) fn new(maximum_entries: usize, maximum_bytes: usize) -> Self {
         Self {
             maximum_entries,
@@ -50,7 +50,7 @@ impl Journal {
     }
 
     pub(crate) fn push(&mut self, mut event: JournalEvent) {
-        self.began.get_or_insert(event.at());
+        self.began.get_or_insert_with(|| event.at());
         let size = match &mut event {
             JournalEvent::Packet(packet) => {
                 if let Some(packet) = &mut packet.packet {

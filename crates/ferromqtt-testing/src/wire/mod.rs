@@ -23,7 +23,7 @@ use crate::broker::Broker;
 use crate::chaos::ScheduledEvents;
 use crate::connection::{BrokerConnection, ConnectionId, ConnectionPhase};
 use crate::faults::InstalledFaults;
-use crate::journal::{Journal, JournalEvent, JournalLink, JournalMessage, LinkChange};
+use crate::journal::{BrokerJournal, JournalEvent, JournalLink, JournalMessage, LinkChange};
 use crate::message::PublishedMessage;
 use crate::random::Random;
 use lane::Lane;
@@ -33,9 +33,9 @@ pub use verbs::RestartKeeps;
 /// The links of a broker, and what may befall what goes by them.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    pub(crate) links: HashMap<ConnectionId, Link>,
+    pub(crate) links: HashMap<ConnectionId, WireLink>,
     pub(crate) faults: InstalledFaults,
-    pub(crate) journal: Option<Journal>,
+    pub(crate) journal: Option<BrokerJournal>,
     /// What scripts have scheduled.
     pub(crate) scheduled: ScheduledEvents,
     pub(crate) seed: u64,
@@ -63,7 +63,7 @@ pub(crate) enum Reachable {
 }
 
 /// One link, which the host and the broker may leave at different times.
-pub(crate) struct Link {
+pub(crate) struct WireLink {
     /// Empty until it is known.
     client: Utf8String,
     version: ProtocolVersion,
@@ -83,7 +83,7 @@ pub(crate) struct Link {
     outbound: Lane,
 }
 
-debug_fields!(Link {
+debug_fields!(WireLink {
     client,
     version,
     host_open,
@@ -95,7 +95,7 @@ debug_fields!(Link {
     outbound
 });
 
-impl Link {
+impl WireLink {
     fn new(maximum: usize) -> Self {
         Self {
             client: Utf8String::default(),
@@ -176,7 +176,7 @@ impl Broker {
     fn new_wire(&self) -> Wire {
         let maximum = self.options.maximum_postponed;
         let links = (self.connections.iter()).map(|(&id, connection)| {
-            let mut link = Link::new(maximum);
+            let mut link = WireLink::new(maximum);
             self.describe(connection, &mut link);
             link.outbound.uncut = connection.output.waiting();
             (id, link)
@@ -185,7 +185,7 @@ impl Broker {
         Wire {
             links: links.collect(),
             faults: InstalledFaults::default(),
-            journal: (entries > 0).then(|| Journal::new(entries, self.options.journal_bytes)),
+            journal: (entries > 0).then(|| BrokerJournal::new(entries, self.options.journal_bytes)),
             scheduled: ScheduledEvents::default(),
             seed: 0,
             random: Random::new(0),
@@ -198,7 +198,7 @@ impl Broker {
     }
 
     /// What the broker knows of a client that had connected before there was a wire.
-    fn describe(&self, connection: &BrokerConnection, link: &mut Link) {
+    fn describe(&self, connection: &BrokerConnection, link: &mut WireLink) {
         match &connection.phase {
             ConnectionPhase::Connecting { connect, .. } => {
                 link.version = connect.protocol;

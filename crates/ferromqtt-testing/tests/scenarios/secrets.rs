@@ -6,7 +6,7 @@ use ferromqtt_proto::packet::{
     Auth, Connect, Packet, PacketType, Properties, ProtocolVersion, QoS, ReasonCode,
 };
 use ferromqtt_testing::{
-    Authentication, BrokerOptions, FaultAction, FaultError, FaultRule, FaultScript, Journal,
+    Authentication, BrokerJournal, BrokerOptions, FaultAction, FaultError, FaultRule, FaultScript,
     JournalEvent, JournalLink, JournalMessage, JournalPacket, ScriptEntry, ScriptShrinker, User,
 };
 
@@ -102,7 +102,7 @@ fn faults_and_the_journal_show_no_secret() {
         &Packet::Publish(publish("t", MARKER, QoS::AtLeastOnce)),
     );
     look(&scene.broker);
-    let journal: &Journal = scene.broker.journal().unwrap();
+    let journal: &BrokerJournal = scene.broker.journal().unwrap();
     look(journal);
     for event in journal.events() {
         let event: &JournalEvent = event;
@@ -162,7 +162,7 @@ async fn a_connection_in_memory_does_not_show_what_is_on_its_way() {
 
 /// Public types that can hold neither a payload nor what authenticates; `TestBroker` is looked at by the client's test.
 const WITHOUT_SECRETS: &str = "BrokerStats ConnectionId TestBroker BrokerOptionsError BrokerStopped SessionStats Broker BrokerSide CutPoint FaultId \
-     BrokerUnreachable ExpectedMessages FaultHandle \
+     BrokerUnreachable ExpectedMessages FaultFileError FaultFileProblem FaultHandle \
      FaultPlace FaultTextError FaultTimes FaultTiming LinkChange LinkHandle MessageFilter NotPublished PacketFilter RestartKeeps";
 
 #[test]
