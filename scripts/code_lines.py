@@ -36,16 +36,16 @@ PARTS = (
     Part("transport", 2_519, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
-        6_670,
+        6_684,
         ("crates/ferromqtt/src",),
         ("crates/ferromqtt/src/transport/tls",),
     ),
     Part("tokio client, TLS", 673, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 8_275, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 9_871, ("python/ferromqtt",)),
-    Part("pytest plugin", 521, ("python/ferromqtt_pytest",)),
+    Part("binding", 8_368, ("crates/ferromqtt-py/src",)),
+    Part("Python package", 10_159, ("python/ferromqtt",)),
+    Part("pytest plugin", 658, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-    Part("test broker", 8_841, ("crates/ferromqtt-testing/src",)),
+    Part("test broker", 10_520, ("crates/ferromqtt-testing/src",)),
     Part("command line", 338, ("crates/ferromqtt-cli/src",)),
 )
 

@@ -6,8 +6,8 @@ use ferromqtt_proto::packet::{
     Auth, Connect, Packet, PacketType, Properties, ProtocolVersion, QoS, ReasonCode,
 };
 use ferromqtt_testing::{
-    Authentication, BrokerJournal, BrokerOptions, FaultAction, FaultError, FaultRule, JournalEvent,
-    JournalLink, JournalMessage, JournalPacket, User,
+    Authentication, BrokerJournal, BrokerOptions, FaultAction, FaultError, FaultRule, FaultScript,
+    JournalEvent, JournalLink, JournalMessage, JournalPacket, ScriptEntry, ScriptShrinker, User,
 };
 
 use crate::markers::*;
@@ -79,6 +79,16 @@ fn faults_and_the_journal_show_no_secret() {
     let wrong = rule.clone().lose();
     let error: FaultError = wrong.check().unwrap_err();
     look_at_error(&error);
+    let script: FaultScript = FaultScript::new().rule(rule.clone());
+    look(&script);
+    let entry: &ScriptEntry = &script.entries[0];
+    look(entry);
+    let mut shrinker: ScriptShrinker = ScriptShrinker::new(vec![script], 9);
+    shrinker.candidate();
+    look(&shrinker); // leaves entries out
+    shrinker.report(false);
+    shrinker.candidate();
+    look(&shrinker); // makes numbers smaller
     scene.broker.add_fault(scene.now, rule).unwrap();
     let held = FaultRule::receives(PacketType::Publish).nth(2).hold();
     scene.broker.add_fault(scene.now, held).unwrap();
