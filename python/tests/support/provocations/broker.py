@@ -74,7 +74,7 @@ async def _(_: World) -> None:
     await broker.client().__aenter__()
 
 
-@provokes(BROKER, "is stopped: start it")
+@provokes(BROKER, "is stopped: start it first")
 async def _(_: World) -> None:
     broker = TestBroker()
     await broker.stop()
@@ -175,7 +175,7 @@ async def _(_: World) -> None:
     await TestBroker().listen(unix="/a", tls=True)
 
 
-@provokes(BROKER, "The test broker is stopped")
+@provokes(BROKER, "is stopped: start it again")
 async def _(_: World) -> None:
     broker = TestBroker()
     await broker.stop()
