@@ -36,15 +36,15 @@ PARTS = (
     Part("transport", 2_301, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
-        6_670,
+        6_684,
         ("crates/ferromqtt/src",),
         ("crates/ferromqtt/src/transport/tls",),
     ),
     Part("tokio client, TLS", 673, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 8_172, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 9_576, ("python/ferromqtt",)),
+    Part("binding", 8_265, ("crates/ferromqtt-py/src",)),
+    Part("Python package", 9_864, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-    Part("test broker", 8_288, ("crates/ferromqtt-testing/src",)),
+    Part("test broker", 9_967, ("crates/ferromqtt-testing/src",)),
     Part("command line", 319, ("crates/ferromqtt-cli/src",)),
 )
 
