@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use ferromqtt_testing::{
-    Chaos, ChaosError, DrawnFaults, FaultScript, Faults, SeedOutcome, TestBroker, seeds,
+    Chaos, ChaosError, DrawnFaults, FaultScript, Faults, SeedOutcome, Seeds, TestBroker, seeds,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
@@ -212,7 +212,7 @@ fn nothing_of_a_run_shows_what_a_rule_puts_in_place_of_a_packet() {
     let script: FaultScript = "sends PUBLISH replace 0x736563726574".parse().unwrap();
     let drawn: DrawnFaults = script.into();
     let chaos: RefCell<Option<Chaos>> = RefCell::default();
-    let run = seeds(0..1);
+    let run: Seeds<_> = seeds(0..1);
     let of_seeds = format!("{run:?}");
     run.run(|it| {
         drop(it.draw(Faults::none()));

@@ -48,7 +48,7 @@ impl Variant {
                 0 => few,
                 _ => NonZeroU16::MAX,
             },
-            one_by_one: seed / 4 % 2 == 0,
+            one_by_one: (seed / 4).is_multiple_of(2),
         }
     }
 }
@@ -77,8 +77,10 @@ pub async fn play(chaos: Chaos) -> Result<(), ChaosError> {
     broker.play_faults(script);
 
     let options = |name: &str| {
-        let mut reconnect = Reconnect::default();
-        reconnect.initial = true;
+        let reconnect = Reconnect {
+            initial: true,
+            ..Reconnect::default()
+        };
         Options::test(&broker)
             .client_identifier(name)
             .clean_start(CleanStart::Never)
