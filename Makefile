@@ -144,7 +144,7 @@ conformance: ## Which test proves which statement of the standards, and of aiomq
 	$(PYTHON) scripts/contract.py
 
 .PHONY: audit
-audit: check-instructions .tools/bin/cargo-deny .tools/bin/cargo-fuzz .tools/bin/cargo-public-api ## Licences and sources of dependencies; the oldest Rust; public interfaces; instruction counts; the core without an operating system; fuzzing
+audit: check-instructions .tools/bin/cargo-deny .tools/bin/cargo-fuzz .tools/bin/cargo-public-api planted ## Licences and sources of dependencies; the oldest Rust; public interfaces; instruction counts; planted bugs; the core without an operating system; fuzzing
 # Not `advisories`: that database is fetched from a git host, which CI does not reach.
 	.tools/bin/cargo-deny $(LOCKED) check bans licenses sources
 	.tools/bin/cargo-deny --manifest-path fuzz/Cargo.toml $(LOCKED) check bans licenses sources
@@ -156,6 +156,10 @@ audit: check-instructions .tools/bin/cargo-deny .tools/bin/cargo-fuzz .tools/bin
 	cargo build $(LOCKED) -p ferromqtt-no-operating-system --target wasm32-unknown-unknown
 	$(PYTHON) scripts/wasm_imports.py $(TARGET_DIR)/wasm32-unknown-unknown/debug/ferromqtt-no-operating-system.wasm
 	for target in $(FUZZ_TARGETS); do fuzz/run.sh $$target 60; done
+
+.PHONY: planted
+planted: ## Check that the seeds find the bugs of tests/planted, and shrink each to at most two faults (ONLY=forgets-to-send-again for one)
+	$(PYTHON) scripts/planted.py $(TARGET_DIR) $(ONLY)
 
 .PHONY: api
 api: .tools/bin/cargo-public-api ## Write what the crates offer (docs/api/)

@@ -130,7 +130,7 @@ _PYTHON_FACE = tuple(
         "types",
     )
 )
-_BINDING_TOOLS = (f"{BINDING}/broker.rs", f"{BINDING}/broker")
+_BINDING_TOOLS = (f"{BINDING}/broker.rs", f"{BINDING}/broker", f"{BINDING}/chaos.rs")
 _PYTHON_TOOLS = tuple(
     f"{PYTHON}/{name}.py"
     for name in (
@@ -138,8 +138,11 @@ _PYTHON_TOOLS = tuple(
         "_broker_faults",
         "_broker_host",
         "_broker_listening",
+        "_chaos",
         "_faults",
         "_journal",
+        "_misses",
+        "_seed",
         "_stdout",
         "_virtual_loop",
         "_wheel",
@@ -152,17 +155,17 @@ PARTS = (
     Part("core", 16_294, ("crates/ferromqtt-proto/src",)),
     Part("engine", 4_607, ("crates/ferromqtt-engine/src",)),
     Part("transport", 2_606, ("crates/ferromqtt-transport/src",)),
-    Part("tokio client, driver", 4_184, (RUST,), (*_RUST_FACE, *_TLS)),
+    Part("tokio client, driver", 4_190, (RUST,), (*_RUST_FACE, *_TLS)),
     Part("tokio client, TLS", 673, _TLS),
-    Part("tokio client, face", 2_431, _RUST_FACE),
+    Part("tokio client, face", 2_439, _RUST_FACE),
     Part("binding, driver", 5_300, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
-    Part("binding, face", 2_150, _BINDING_FACE),
-    Part("Python, driver", 3_797, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
+    Part("binding, face", 2_155, _BINDING_FACE),
+    Part("Python, driver", 3_705, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
     Part("Python, face", 4_450, _PYTHON_FACE),
-    Part("Python, test tools", 2_598, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
-    Part("pytest plugin", 521, ("python/ferromqtt_pytest",)),
+    Part("Python, test tools", 3_066, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
+    Part("pytest plugin", 658, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-    Part("test broker", 8_847, ("crates/ferromqtt-testing/src",)),
+    Part("test broker", 10_525, ("crates/ferromqtt-testing/src",)),
     Part("command line", 338, ("crates/ferromqtt-cli/src",)),
 )
 

@@ -25,6 +25,7 @@ from ferromqtt._journal import (
     messages_of,
     packets_of,
 )
+from ferromqtt._native import play_faults
 from ferromqtt._turn import TURN
 from ferromqtt.reasons import ReasonCode
 
@@ -129,6 +130,28 @@ class BrokerFaults:
         if not isinstance(seed, int) or isinstance(seed, bool):
             raise wrong_type("seed", "int", seed)
         self._core().set_fault_seed(seed % (1 << 64))
+
+    def play_faults(self, script: str) -> None:
+        """Put a script of faults to work: a line for each rule or event, as a failing seed has it.
+
+        ```python
+        broker.play_faults("sends PUBACK nth 3 lose, cut")
+        broker.play_faults("at packet 40 restart down_for 2s keeps sessions retained")
+        broker.play_faults("at 3s partition for 5s")
+        ```
+
+        The text of a rule is what `str` of a `Fault` returns. Events count the packets that the
+        broker sends and receives from now on, or the time.
+
+        Raises:
+            TypeError: It is no str.
+            ValueError: A line is neither rule nor event, or a rule makes no sense.
+
+        """
+        if not isinstance(script, str):
+            raise wrong_type("script", "str", script)
+        play_faults(self._core(), script)
+        self._flush()
 
     def link(self, client_identifier: str) -> Link:
         """Return the link of a client, for faults of the network."""

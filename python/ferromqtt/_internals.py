@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import logging
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -31,6 +30,7 @@ from ferromqtt._keywords import PublishCodecKeywords, are_given, check_names, jo
 from ferromqtt._native import Message, SubscriptionQueue
 from ferromqtt._option_checks import check_enter
 from ferromqtt._queue import MessageQueue
+from ferromqtt._seed import client_seed
 from ferromqtt._slots import CallSlots
 from ferromqtt._subscription import QueueTerms, Subscription
 from ferromqtt._transport.attempt import address_of
@@ -84,7 +84,7 @@ class Internals:
         self.options = options
         self._has_credentials = credentials is not None
         self._will_on_error = will_on_error
-        self.core = core = Protocol(int.from_bytes(os.urandom(8)))
+        self.core = core = Protocol(client_seed())
         core.logger = logger or logging.getLogger(self.default_logger_name)
         core.pending_calls_text = self.pending_calls_text
         core.authenticator = authenticator

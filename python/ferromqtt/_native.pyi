@@ -30,6 +30,7 @@ __all__ = [
     "Phase",
     "ProxyHandshake",
     "Race",
+    "ScriptShrinker",
     "SubscriptionQueue",
     "TestAuthority",
     "TopicTemplate",
@@ -42,13 +43,16 @@ __all__ = [
     "check_filter",
     "check_responder",
     "check_text",
+    "draw_faults",
     "failure_text",
     "is_unacknowledged",
     "payload_bytes",
+    "play_faults",
     "profile_table",
     "property_table",
     "proxy_of_url",
     "purge_delay",
+    "python_code",
     "server_of_url",
     "settle_profile",
     "websocket_headers",
@@ -594,6 +598,33 @@ class TestAuthority:
         """Its own certificate, in PEM form."""
     def issue(self, host: str) -> tuple[str, str]:
         """Return a certificate for a host, and the private key, in PEM form."""
+
+@final
+class ScriptShrinker:
+    """Shortens the scripts of a run that fails: try each candidate, and report what came of it."""
+
+    def __new__(cls, scripts: list[str], most_tries: int) -> Self: ...
+    def candidate(self) -> list[str] | None: ...
+    def report(self, failed: bool) -> None: ...
+    def shortest(self) -> list[str]: ...
+    @property
+    def tries(self) -> int: ...
+
+def draw_faults(
+    seed: int,
+    *,
+    cuts: float,
+    lost_acks: float,
+    duplicates: float,
+    delays: float,
+    restarts: int,
+    partitions: int,
+    packets: int,
+) -> str:
+    """Return the text of the script that a seed draws."""
+
+def play_faults(broker: Broker, script: str) -> None: ...
+def python_code(script: str) -> str: ...
 
 @final
 class TopicTemplate:

@@ -30,6 +30,9 @@ _GRACE = 3600 * _SECOND
 _DELIVERY = 0.001
 """Real seconds that the system gets to deliver what one socket of the loop has sent to another."""
 
+_OUTSIDE = 0.01
+"""Real seconds that peers outside of the loop get to send or connect, before each jump of time."""
+
 
 _MOST_JUMPS = 1000
 """So many of the latest jumps are recorded."""
@@ -64,7 +67,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
       clock stands still and the loop waits for it. For threads and processes that the loop does not
       know of there is `hold_time`.
     - Sockets work. They are looked at before each jump, so peers in the same loop find each other.
-      A peer outside of it gets no time to answer while a timer is set: use `hold_time`.
+      A peer outside of it, of an open socket or one that listens, gets 10 real milliseconds before
+      each jump. What needs longer to answer needs `hold_time`.
     - If nothing can happen any more, since there is neither a timer, nor a job, nor a peer outside,
       the call that runs the loop raises `StuckError`. So does the end of time: a program that waits
       for what never comes would run forever if it has a timer that repeats, such as a Keep Alive.
@@ -174,6 +178,13 @@ class _JumpingSelector(selectors.DefaultSelector):
         self.holds = 0
         self.jobs: set[asyncio.Future[Any]] = set()
         self.jumps: deque[Jump] | None = None
+        self.refuse: Callable[[], None] | None = None
+        """Called, to raise, for what would be waited for outside of the loop."""
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:  # noqa: ANN401
+        if self.refuse is not None:
+            self.refuse()
+        return super().register(fileobj, events, data)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
@@ -212,17 +223,34 @@ class _JumpingSelector(selectors.DefaultSelector):
             self.jumps.append(Jump(now, _next_timer(self._loop)))
 
     def _delivered(self) -> list[tuple[selectors.SelectorKey, int]]:
-        """Let the system deliver what the peers of the loop's sockets have not confirmed."""
+        """Let the system deliver what is on its way to the loop's sockets.
+
+        Peers in the loop need a moment where the system has not confirmed yet what they were sent.
+        One outside may be about to send something, or to connect.
+        """
+        if len(self.get_map()) == 1:  # what wakes the loop
+            return []
+        if self._may_hear_from_outside():
+            return super().select(_OUTSIDE)
         if any(_unconfirmed(key.fd) for key in self.get_map().values()):
             return super().select(_DELIVERY)
         return []
 
+    def _may_hear_from_outside(self) -> bool:
+        """Whether something is open that a peer outside of the loop may send to, or connect to."""
+        ends = self._own_ends()
+        here = {end[0] for end in ends if end is not None}
+        return any(end is None or end[1] is None or end[1] not in here for end in ends)
+
     def _has_peer_outside(self) -> bool:
         """Whether something is open whose other end is not in this loop."""
-        own = self._loop._ssock.fileno()  # type: ignore[attr-defined] # noqa: SLF001 - what wakes it
-        ends = [_ends(key.fd) for key in self.get_map().values() if key.fd != own]
+        ends = self._own_ends()
         here = {end[0] for end in ends if end is not None}
         return any(end is None or (end[1] is not None and end[1] not in here) for end in ends)
+
+    def _own_ends(self) -> list[tuple[object, object | None] | None]:
+        own = self._loop._ssock.fileno()  # type: ignore[attr-defined] # noqa: SLF001 - what wakes it
+        return [_ends(key.fd) for key in self.get_map().values() if key.fd != own]
 
     def _waiting(self) -> str:
         tasks = sorted(asyncio.all_tasks(self._loop), key=_order)

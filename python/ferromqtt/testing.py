@@ -27,6 +27,7 @@ from ferromqtt._broker_listening import (
     listening_at_path,
     server_context,
 )
+from ferromqtt._chaos import Chaos, SeedFailure, run_seeds
 from ferromqtt._checks import wrong_type
 from ferromqtt._client_keywords import MemoryClientKeywords, with_defaults_of
 from ferromqtt._faults import Duration, Fault, Link, PacketKind
@@ -56,6 +57,7 @@ __all__ = [
     "UNSUBSCRIBE",
     "BrokerOptions",
     "BrokerStats",
+    "Chaos",
     "Denials",
     "Duration",
     "Fault",
@@ -65,10 +67,12 @@ __all__ = [
     "Link",
     "Listening",
     "PacketKind",
+    "SeedFailure",
     "SessionStats",
     "StuckError",
     "TestBroker",
     "VirtualLoop",
+    "run_seeds",
 ]
 
 Denials: TypeAlias = Sequence[str | tuple[str, int]]

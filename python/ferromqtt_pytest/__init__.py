@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from ferromqtt import Client
-    from ferromqtt.testing import TestBroker
+    from ferromqtt.testing import Chaos, TestBroker
     from ferromqtt_pytest._assertions import assert_published
     from ferromqtt_pytest._clients import MqttClients
     from ferromqtt_pytest._remote import RemoteBroker
@@ -47,9 +47,10 @@ _HOMES = {
 }
 
 _MARKER = (
-    "mqtt(*, virtual_time=False, broker=None): run a coroutine test, on a loop in which waiting "
-    "takes no time if virtual_time is true; broker is a dict of options for the broker of the "
-    "fixtures (ferromqtt.testing.BrokerOptions)"
+    "mqtt(*, virtual_time=False, broker=None, seeds=100): run a coroutine test, on a loop in which "
+    "waiting takes no time if virtual_time is true; broker is a dict of options for the broker of "
+    "the fixtures (ferromqtt.testing.BrokerOptions); seeds is how often to play the test, each "
+    "time with other faults of the fixture chaos"
 )
 
 
@@ -76,14 +77,14 @@ def mqtt_broker(request: pytest.FixtureRequest) -> TestBroker | RemoteBroker:
     With `--mqtt-broker URL` it stands for the broker at that URL: it makes clients in
     the same way, and a test that asks for more than a real broker can do is skipped.
     """
-    broker: TestBroker | RemoteBroker = request.getfixturevalue(_item.form("broker", request.node))
+    broker: TestBroker | RemoteBroker = _value("broker", request)
     return broker
 
 
 @pytest.fixture
 def mqtt_client(request: pytest.FixtureRequest) -> Client:
     """Return a client that is connected to `mqtt_broker` until the end of the test."""
-    client: Client = request.getfixturevalue(_item.form("client", request.node))
+    client: Client = _value("client", request)
     return client
 
 
@@ -94,8 +95,26 @@ def mqtt_clients(request: pytest.FixtureRequest) -> MqttClients:
     `pump = await mqtt_clients("pump-7", keepalive=5)` takes what `TestBroker.client` takes. The
     clients are disconnected after the test, the latest first.
     """
-    clients: MqttClients = request.getfixturevalue(_item.form("clients", request.node))
+    clients: MqttClients = _value("clients", request)
     return clients
+
+
+def _value(what: str, request: pytest.FixtureRequest) -> Any:  # noqa: ANN401 - of any fixture
+    form = _item.form(what, request.node)
+    value = request.getfixturevalue(form)
+    return value(f"mqtt_{what}") if form == _item.OF_EACH_SEED else value
+
+
+@pytest.fixture
+def chaos(request: pytest.FixtureRequest) -> Chaos:
+    """Play this test once for each of many seeds, and return what draws faults from the seed.
+
+    A `ferromqtt.testing.Chaos`: `chaos.faults(cuts=0.02, restarts=1)` gives `mqtt_broker` a script
+    of faults. Each seed has a broker, clients and a virtual loop of its own; a seed that fails is
+    shrunk. `@pytest.mark.mqtt(seeds=500)` says how many; the default is 100.
+    """
+    chaos: Chaos = request.getfixturevalue(_item.OF_EACH_SEED)("chaos")
+    return chaos
 
 
 @pytest.fixture
@@ -119,12 +138,22 @@ def virtual_time(request: pytest.FixtureRequest) -> VirtualTime:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option for a real broker."""
-    parser.getgroup("mqtt", "MQTT").addoption(
+    """Add the options for a real broker, and for seeds."""
+    group = parser.getgroup("mqtt", "MQTT")
+    group.addoption(
         "--mqtt-broker",
         metavar="URL",
         help="run the tests that use mqtt_broker on the broker at this URL, such as "
         "mqtt://127.0.0.1:1883; those that need the built-in broker are skipped",
+    )
+    group.addoption(
+        "--mqtt-seed", metavar="N", type=int, help="play tests with seeds for this seed alone"
+    )
+    group.addoption(
+        "--mqtt-seeds",
+        metavar="N",
+        type=int,
+        help="play tests with seeds for so many, whatever their markers say",
     )
 
 
@@ -136,8 +165,10 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, None, None]:
     """Have the framework of a test in virtual time make a virtual loop for it."""
-    marked = _item.settings(metafunc.definition).get("virtual_time")
-    if not (marked or _item.VIRTUAL_TIME in metafunc.fixturenames):
+    marked = _item.settings(metafunc.definition)
+    if "seeds" in marked or _item.CHAOS in metafunc.fixturenames:
+        return (yield)  # on loops of their own
+    if not (marked.get("virtual_time") or _item.VIRTUAL_TIME in metafunc.fixturenames):
         return (yield)
     if _item.ANYIO_BACKEND in metafunc.fixturenames:
         from ferromqtt_pytest import _anyio  # noqa: PLC0415 - of no use otherwise

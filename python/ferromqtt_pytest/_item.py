@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 MARKER = "mqtt"
 RUNNER = "_mqtt_runner"
 VIRTUAL_TIME = "virtual_time"
+CHAOS = "chaos"
 ANYIO_BACKEND = "anyio_backend"
+OF_EACH_SEED = "_mqtt_of_each_seed"
 
 _NEED_BROKER = {"mqtt_broker", "mqtt_client", "mqtt_clients"}
-_FIXTURES = {*_NEED_BROKER, VIRTUAL_TIME}
+_FIXTURES = {*_NEED_BROKER, VIRTUAL_TIME, CHAOS}
 
 _LOOP_SCOPES = "asyncio_default_test_loop_scope"
 
 
-_ARGUMENTS = {"virtual_time", "broker"}
+_ARGUMENTS = {"virtual_time", "broker", "seeds"}
 
 
 def settings(item: pytest.Item) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def settings(item: pytest.Item) -> dict[str, Any]:
         unknown = [*marker.args, *(marker.kwargs.keys() - _ARGUMENTS)]
         if unknown:
             pytest.fail(
-                f"{item.nodeid}: pytest.mark.mqtt takes virtual_time and broker by name, "
+                f"{item.nodeid}: pytest.mark.mqtt takes virtual_time, broker and seeds by name, "
                 f"not {unknown[0]!r}",
                 pytrace=False,
             )
@@ -59,12 +61,13 @@ def is_concerned(item: pytest.Item) -> TypeGuard[pytest.Function]:
 
 def define_fixtures(manager: pytest.PytestPluginManager) -> None:
     """Define the fixtures of this plugin's runner, and of the frameworks that are there."""
-    from ferromqtt_pytest import _own, _report  # noqa: PLC0415 - many runs need neither
+    from ferromqtt_pytest import _own, _report, _seeds  # noqa: PLC0415 - many runs need none
 
     if manager.is_registered(_own):
         return
     manager.register(_own)
     manager.register(_report)
+    manager.register(_seeds)
     if manager.hasplugin("asyncio"):
         from ferromqtt_pytest import _asyncio  # noqa: PLC0415 - it needs pytest-asyncio
 
@@ -77,6 +80,8 @@ def define_fixtures(manager: pytest.PytestPluginManager) -> None:
 
 def form(what: str, item: pytest.Item) -> str:
     """Return the fixture that gives a test its broker or clients, by the framework that runs it."""
+    if has_seeds(item):
+        return OF_EACH_SEED
     if not is_coroutine_test(item):
         if what != "broker":
             pytest.fail(
@@ -90,6 +95,11 @@ def form(what: str, item: pytest.Item) -> str:
     if ANYIO_BACKEND in _fixtures_of(item):
         return f"_mqtt_{what}_anyio"
     return f"_mqtt_{what}_own"
+
+
+def has_seeds(item: pytest.Item) -> bool:
+    """Return whether a test is to be played once for each of many seeds."""
+    return "seeds" in settings(item) or CHAOS in _fixtures_of(item)
 
 
 def is_coroutine_test(item: pytest.Item) -> bool:
@@ -107,6 +117,7 @@ def runs_here(item: pytest.Function) -> bool:
         and ANYIO_BACKEND not in item.fixturenames
         and not any(item.get_closest_marker(name) for name in ("anyio", "trio", "twisted"))
         and not _is_of_pytest_asyncio(item)
+        and not has_seeds(item)
     )
 
 
@@ -131,6 +142,9 @@ def check(item: pytest.Function) -> None:
         pytest.skip.Exception: `--mqtt-broker` is given, and the test needs the built-in broker.
         pytest.fail.Exception: Nothing can give the test a virtual loop.
     """
+    if has_seeds(item):
+        _check_seeds(item)
+        return
     is_virtual = wants_virtual_time(item)
     if item.config.getoption("mqtt_broker") and not _NEED_BROKER.isdisjoint(item.fixturenames):
         if is_virtual:
@@ -145,6 +159,20 @@ def check(item: pytest.Function) -> None:
     if not is_coroutine_test(item):
         pytest.fail(
             "virtual time is that of the loop that runs a test: write the test as `async def`",
+            pytrace=False,
+        )
+
+
+def _check_seeds(item: pytest.Function) -> None:
+    if item.config.getoption("mqtt_broker"):
+        pytest.skip("plays seeds, whose faults and time a broker at --mqtt-broker does not have")
+    seeds = settings(item).get("seeds", 1)
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
+        pytest.fail(f"seeds must be a number of seeds, at least 1, not {seeds!r}", pytrace=False)
+    if not inspect.iscoroutinefunction(item.obj):
+        pytest.fail(
+            "a test with seeds is played on loops of its own: write it as `async def`, or call "
+            "ferromqtt.testing.run_seeds in it",
             pytrace=False,
         )
 

@@ -43,19 +43,23 @@ def watch(item: pytest.Item, broker: TestBroker) -> None:
     item.stash[_WATCHED] = _Watched(broker)
 
 
+def unused_text(unused: list[str]) -> str:
+    """Return what fails a test that has passed, although these rules never fired."""
+    what = "This rule" if len(unused) == 1 else "These rules"
+    lines = "".join(f"\n  {rule}" for rule in unused)
+    return (
+        f"{what} for faults never fired, so the test has not met what it prepared "
+        f"(`.optional()` marks a rule that need not fire):{lines}"
+    )
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Fail a test that has passed, but not what it says: a rule for faults never fired."""
     __tracebackhide__ = True
     result = yield
     if _WATCHED in item.stash and (unused := item.stash[_WATCHED].unused_faults()):
-        what = "This rule" if len(unused) == 1 else "These rules"
-        lines = "".join(f"\n  {rule}" for rule in unused)
-        pytest.fail(
-            f"{what} for faults never fired, so the test has not met what it prepared "
-            f"(`.optional()` marks a rule that need not fire):{lines}",
-            pytrace=False,
-        )
+        pytest.fail(unused_text(unused), pytrace=False)
     return result
 
 

@@ -201,14 +201,16 @@ def test_time(virtual_time): ...
     result.stdout.fnmatch_lines(["virtual time is that of the loop that runs a test: *"])
 
 
-@pytest.mark.parametrize("arguments", ["True", "seeds=5"])
+@pytest.mark.parametrize("arguments", ["True", "seed=5"])
 def test_a_marker_that_says_something_else_is_refused(
     pytester: pytest.Pytester, arguments: str
 ) -> None:
     source = f"@pytest.mark.mqtt({arguments})\nasync def test_a(mqtt_client): ..."
     result = run(pytester, BEGIN + source)
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*pytest.mark.mqtt takes virtual_time and broker by name, not *"])
+    result.stdout.fnmatch_lines(
+        ["*pytest.mark.mqtt takes virtual_time, broker and seeds by name, not *"]
+    )
 
 
 def test_the_end_of_virtual_time_fails_a_test_and_names_who_waits(

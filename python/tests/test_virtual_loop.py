@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import os
 import re
+import selectors
 import signal
 import socket
 import subprocess
@@ -264,6 +265,81 @@ def test_a_peer_outside_is_waited_for_when_there_is_no_timer() -> None:
         return data, now()
 
     assert run(main) == (b"late", 0)
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> list[float]:
+    """Let something happen outside while the loop waits for what is outside; returns when."""
+    select = selectors.DefaultSelector.select
+    waits: list[float] = []
+
+    def wait(
+        self: selectors.DefaultSelector, timeout: float | None = None
+    ) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout == 0.01:
+            if not waits:
+                act()
+            waits.append(timeout)
+        return select(self, timeout)
+
+    monkeypatch.setattr(selectors.DefaultSelector, "select", wait)
+    return waits
+
+
+def test_a_peer_outside_gets_a_moment_before_time_jumps(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        waits = meanwhile(monkeypatch, lambda: other.send(b"x"))
+        one.setblocking(False)
+
+        async def receive() -> tuple[bytes, float]:
+            async with asyncio.timeout(60):
+                return await asyncio.get_running_loop().sock_recv(one, 1), now()
+
+        assert run(receive) == (b"x", 0)
+        assert waits == [0.01]
+
+
+def test_who_connects_from_outside_gets_a_moment_before_time_jumps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with contextlib.ExitStack() as open_sockets:
+
+        async def accept() -> float:
+            arrived = asyncio.Event()
+
+            def arrive(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                arrived.set()
+                writer.close()
+
+            server = await asyncio.start_server(arrive, "127.0.0.1", 0)
+            address = server.sockets[0].getsockname()
+            meanwhile(
+                monkeypatch,
+                lambda: open_sockets.enter_context(socket.create_connection(address, 60)),
+            )
+            async with server, asyncio.timeout(60):
+                await arrived.wait()
+                return now()
+
+        assert run(accept) == 0
+
+
+def test_without_a_peer_outside_time_jumps_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = meanwhile(monkeypatch, lambda: None)
+
+    async def main() -> None:
+        await asyncio.sleep(3600)
+        loop = asyncio.get_running_loop()
+        one, other = socket.socketpair()
+        with one, other:
+            one.setblocking(False)
+            loop.add_reader(one, print)
+            await asyncio.sleep(3600)
+            loop.remove_reader(one)
+        await asyncio.sleep(3600)
+
+    run(main)
+    assert len(waits) == 1  # for the jump beside the open socket
 
 
 def test_an_interrupt_ends_a_wait_for_a_thread() -> None:

@@ -11,7 +11,7 @@ import json
 import pytest
 
 from ferromqtt import Client, MqttCodeError, MqttError
-from ferromqtt.testing import PUBACK, PUBLISH, SUBSCRIBE, TestBroker
+from ferromqtt.testing import PUBACK, PUBLISH, SUBSCRIBE, Chaos, TestBroker
 from ferromqtt_pytest import MqttClients, VirtualTime, assert_published
 
 
@@ -76,3 +76,12 @@ async def test_refused_subscription(mqtt_broker: TestBroker, mqtt_clients: MqttC
     with pytest.raises(MqttCodeError, match="Not authorized"):
         async with client.subscription("secret/#"):
             pass
+
+
+@pytest.mark.mqtt(seeds=50)
+async def test_nothing_is_lost(mqtt_broker: TestBroker, chaos: Chaos) -> None:
+    chaos.faults(cuts=0.02, lost_acks=0.02, restarts=1)
+    async with mqtt_broker.client(reconnect=True, timeout=600) as client:
+        for number in range(100):
+            await client.publish("n", str(number), qos=1)
+    assert {int(message.payload) for message in mqtt_broker.published("n")} == set(range(100))

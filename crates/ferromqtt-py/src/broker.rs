@@ -456,7 +456,8 @@ impl Broker {
         clock.now(slf.py())
     }
 
-    fn with_time<T>(
+    /// Calls the core with the time on the broker's loop.
+    pub(crate) fn with_time<T>(
         slf: &Bound<'_, Self>,
         call: impl FnOnce(&mut ferromqtt_testing::Broker, Instant) -> T,
     ) -> PyResult<T> {

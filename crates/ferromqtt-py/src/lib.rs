@@ -11,6 +11,7 @@ mod broker;
 mod buffer;
 mod call_future;
 mod call_result;
+mod chaos;
 mod clock;
 mod connack;
 mod convert;
@@ -64,6 +65,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<broker::Broker>()?;
     module.add_class::<broker::TestAuthority>()?;
     module.add_class::<broker::WebSocketServer>()?;
+    module.add_class::<chaos::ScriptShrinker>()?;
     module.add_class::<core::Core>()?;
     module.add_class::<decoding::Decoding>()?;
     module.add_class::<event_reader::EventReader>()?;
@@ -83,6 +85,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<typed_message::TypedMessage>()?;
     module.add_class::<websocket::WebSocketTransport>()?;
     module.add_function(wrap_pyfunction!(allocator::purge_delay, module)?)?;
+    module.add_function(wrap_pyfunction!(chaos::draw_faults, module)?)?;
+    module.add_function(wrap_pyfunction!(chaos::play_faults, module)?)?;
+    module.add_function(wrap_pyfunction!(chaos::python_code, module)?)?;
     module.add_function(wrap_pyfunction!(convert::payload_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(failure::authority, module)?)?;
     module.add_function(wrap_pyfunction!(failure::failure_text, module)?)?;

@@ -294,6 +294,7 @@ impl Broker {
                 Timer::Connection(id) => self.handle_connection_timeout(now, id),
                 Timer::Session(id) => self.handle_session_timeout(now, id),
                 Timer::Link(id) => self.handle_link_timeout(now, id),
+                Timer::Scheduled => self.handle_scheduled(now),
             }
         }
     }

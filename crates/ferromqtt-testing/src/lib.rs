@@ -49,6 +49,7 @@
 //! | faults on demand: rules as data, and what each comes to | `faults/` |
 //! | what lies between the broker and its links: lanes, rules at work, verbs | `wire/` |
 //! | what happened, and the chart of it | `journal/` |
+//! | seeds: scripts of faults that are drawn, played, shrunk and printed | `chaos/` |
 //! | random numbers from a seed | `random.rs` |
 //! | what is held, in bytes | `memory.rs` |
 //! | state of all | `subscriptions.rs`, `shared.rs`, `retained.rs`, `timers.rs` |
@@ -59,6 +60,7 @@ mod authentication;
 #[cfg(feature = "certificates")]
 mod authority;
 mod broker;
+mod chaos;
 mod connection;
 mod denied;
 mod ending;
@@ -107,6 +109,12 @@ pub use authentication::Authentication;
 #[cfg(feature = "certificates")]
 pub use authority::{CertificateError, TestAuthority, TestIdentity};
 pub use broker::{Broker, BrokerStats};
+pub use chaos::{
+    BrokerEvent, BrokerVerb, EventTime, FaultScript, FaultScriptError, Faults, ListShrinker,
+    ScriptEntry, ScriptShrinker,
+};
+#[cfg(feature = "seeds")]
+pub use chaos::{Chaos, ChaosError, DrawnFaults, SeedOutcome, Seeds, seeds};
 pub use connection::ConnectionId;
 #[cfg(feature = "tokio")]
 pub use expected::{ExpectedMessages, NotPublished};

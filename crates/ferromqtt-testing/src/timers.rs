@@ -12,6 +12,8 @@ pub(crate) enum Timer {
     Connection(ConnectionId),
     Session(SessionId),
     Link(ConnectionId),
+    /// What a script of faults has scheduled.
+    Scheduled,
 }
 
 /// At most one deadline for each owner.

@@ -230,7 +230,8 @@ impl Connection {
 
     /// An engine that is about to connect, for a driver.
     pub(crate) fn shared(options: &Options) -> Result<Arc<Shared>, ConnectError> {
-        let seed = RandomState::new().build_hasher().finish();
+        let random = || RandomState::new().build_hasher().finish();
+        let seed = options.seed.unwrap_or_else(random);
         let authentication = options.authentication();
         let of_engine = EngineOptions {
             disconnect_timeout: options.disconnect_timeout,
@@ -302,6 +303,7 @@ impl Connection {
         let mut ended = pin!(self.ended());
         loop {
             tokio::select! {
+                biased; // no random number: the same program takes the same course
                 end = &mut ended => return end,
                 () = sleep(LOOK_FOR_CALLERS) => shared.release_callers(),
             }

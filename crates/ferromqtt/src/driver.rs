@@ -70,6 +70,7 @@ async fn next_request(
         }
         alarm.set(agenda.deadline);
         tokio::select! {
+            biased; // no random number: the same program takes the same course
             () = alarm.wait() => {}
             () = shared.driver.notified() => {}
         }
@@ -93,6 +94,7 @@ async fn open(
         }
         alarm.set(agenda.deadline);
         tokio::select! {
+            biased;
             connected = &mut connecting => return connected,
             () = alarm.wait() => {}
             () = shared.driver.notified() => {}

@@ -48,6 +48,7 @@ pub struct Options {
     pub(crate) disconnect_timeout: Duration,
     pub(crate) will_on_error: bool,
     pub(crate) outgoing_queue: Option<OutgoingQueueOptions>,
+    pub(crate) seed: Option<u64>,
     transport: Settings,
     client_identifier: String,
     user_name: Option<String>,
@@ -167,6 +168,18 @@ impl Options {
         options
     }
 
+    /// Draws what the client draws at random from this seed: the jitter of pauses between attempts, and the identifiers of
+    /// subscriptions and requests. For tests that take the same course each time, such as those of
+    /// [`testing::seeds`](ferromqtt_testing::seeds). Default: a seed of its own for every connection.
+    ///
+    /// Never in a program at work: whoever knows the seed can guess the correlation data of requests.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     fn at(server: Server) -> Self {
         let mut core = proto::Options::default();
         core.reconnect = Some(Reconnect::default());
@@ -175,6 +188,7 @@ impl Options {
             disconnect_timeout: Duration::from_secs(5),
             will_on_error: false,
             outgoing_queue: None,
+            seed: None,
             transport: Settings::new(server),
             client_identifier: String::new(),
             user_name: None,

@@ -193,7 +193,7 @@ pub(super) fn action_text(action: &FaultAction) -> String {
 }
 
 /// A duration in the largest unit that holds it without a fraction.
-pub(super) fn duration_text(duration: Duration) -> String {
+pub(crate) fn duration_text(duration: Duration) -> String {
     let nanoseconds = duration.as_nanos();
     for (unit, length) in [("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)] {
         if nanoseconds.is_multiple_of(length) {

@@ -18,6 +18,7 @@ use crate::faults::{
     CutPoint, FaultPlan, Judged, PacketFate, PacketInView, PlannedCut, PlannedWait, parse_kind_byte,
 };
 use crate::journal::{BrokerSide, JournalEvent, JournalPacket, kind_of};
+use crate::timers::Timer;
 
 /// Sets DUP in the first byte of a PUBLISH.
 const DUP: u8 = 0b1000;
@@ -93,6 +94,9 @@ impl Broker {
         let Some(link) = wire.links.get_mut(&id) else {
             return;
         };
+        if wire.scheduled.packet_seen() {
+            self.timers.arm(Timer::Scheduled, now); // behind this packet
+        }
         let nowhere = side == BrokerSide::Sends && link.leads_nowhere();
         let judged = match nowhere {
             true => None,

@@ -20,6 +20,7 @@ use ferromqtt_proto::packet::ProtocolVersion;
 use ferromqtt_proto::{Utf8String, debug_fields};
 
 use crate::broker::Broker;
+use crate::chaos::ScheduledEvents;
 use crate::connection::{BrokerConnection, ConnectionId, ConnectionPhase};
 use crate::faults::InstalledFaults;
 use crate::journal::{BrokerJournal, JournalEvent, JournalLink, JournalMessage, LinkChange};
@@ -36,6 +37,8 @@ pub(crate) struct Wire {
     pub(crate) links: BTreeMap<ConnectionId, WireLink>,
     pub(crate) faults: InstalledFaults,
     pub(crate) journal: Option<BrokerJournal>,
+    /// What scripts have scheduled.
+    pub(crate) scheduled: ScheduledEvents,
     pub(crate) seed: u64,
     random: Random,
     reachable: Reachable,
@@ -184,6 +187,7 @@ impl Broker {
             links: links.collect(),
             faults: InstalledFaults::default(),
             journal: (entries > 0).then(|| BrokerJournal::new(entries, self.options.journal_bytes)),
+            scheduled: ScheduledEvents::default(),
             seed: 0,
             random: Random::new(0),
             reachable: Reachable::Yes,

@@ -6,8 +6,9 @@ use ferromqtt_proto::packet::{
     Auth, Connect, Packet, PacketType, Properties, ProtocolVersion, QoS, ReasonCode,
 };
 use ferromqtt_testing::{
-    Authentication, BrokerJournal, BrokerOptions, FaultAction, FaultError, FaultRule, JournalEvent,
-    JournalLink, JournalMessage, JournalPacket, User,
+    Authentication, BrokerJournal, BrokerOptions, FaultAction, FaultError, FaultRule, FaultScript,
+    JournalEvent, JournalLink, JournalMessage, JournalPacket, ListShrinker, ScriptEntry,
+    ScriptShrinker, User,
 };
 
 use crate::markers::*;
@@ -79,6 +80,18 @@ fn faults_and_the_journal_show_no_secret() {
     let wrong = rule.clone().lose();
     let error: FaultError = wrong.check().unwrap_err();
     look_at_error(&error);
+    let script: FaultScript = FaultScript::new().rule(rule.clone());
+    look(&script);
+    let entry: &ScriptEntry = &script.entries[0];
+    look(entry);
+    let mut shrinker: ScriptShrinker = ScriptShrinker::new(vec![script.clone()], 9);
+    shrinker.candidate();
+    look(&shrinker); // leaves entries out
+    shrinker.report(false);
+    shrinker.candidate();
+    look(&shrinker); // makes numbers smaller
+    let list: ListShrinker<ScriptEntry> = ListShrinker::new(vec![entry.clone()]);
+    look(&list);
     scene.broker.add_fault(scene.now, rule).unwrap();
     let held = FaultRule::receives(PacketType::Publish).nth(2).hold();
     scene.broker.add_fault(scene.now, held).unwrap();
@@ -168,10 +181,13 @@ fn private_keys_of_certificates_are_not_shown() {
 /// Public types that can hold neither a payload nor what authenticates; `TestBroker` is looked at by the client's test.
 const WITHOUT_SECRETS: &str = "BrokerStats ConnectionId TestBroker BrokerOptionsError BrokerStopped SessionStats Broker BrokerSide CutPoint FaultId \
      BrokerUnreachable ExpectedMessages FaultFileError FaultFileProblem FaultHandle Listen Listening CertificateError \
-     FaultPlace FaultTextError FaultTimes FaultTiming LinkChange LinkHandle MessageFilter NotPublished PacketFilter RestartKeeps";
+     FaultPlace FaultTextError FaultTimes FaultTiming LinkChange LinkHandle MessageFilter NotPublished PacketFilter RestartKeeps \
+     BrokerEvent BrokerVerb ChaosError EventTime FaultScriptError Faults";
 
 #[test]
 fn every_public_type_is_known() {
-    let test = format!("{}{WITHOUT_SECRETS}", include_str!("secrets.rs"));
+    // The types of runs are looked at where there are runs.
+    let seeds = include_str!("../seeds.rs");
+    let test = format!("{}{seeds}{WITHOUT_SECRETS}", include_str!("secrets.rs"));
     knows_all_exports(include_str!("../../src/lib.rs"), &test);
 }

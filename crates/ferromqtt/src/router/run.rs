@@ -34,6 +34,7 @@ pub(super) async fn run<S: Future>(
 ) -> Result<(), RouterError> {
     let mut stop = pin!(stop);
     let subscribed = tokio::select! {
+        biased; // no random number: the same program takes the same course
         subscribed = subscribe_all(&client, handlers) => subscribed?,
         _ = &mut stop => return Ok(()),
     };
@@ -56,6 +57,7 @@ pub(super) async fn attend<S: Future>(
     let mut stops = false;
     loop {
         let ended = tokio::select! {
+            biased;
             ended = workers.join_next() => ended,
             _ = &mut stop, if !stops => {
                 stops = true;

@@ -1,7 +1,8 @@
 use ferromqtt::{QoS, ReasonCode};
 use ferromqtt_proto::packet::PacketType;
 use ferromqtt_testing::{
-    Authentication, BrokerOptions, BrokerOptionsError, FaultRule, Listen, TestAuthority, TestBroker,
+    Authentication, BrokerOptions, BrokerOptionsError, FaultRule, FaultScript, Listen,
+    TestAuthority, TestBroker,
 };
 
 use crate::page::{Provoked, compare};
@@ -69,7 +70,13 @@ fn rules() -> Vec<Provoked> {
         let error = FaultRule::from_toml(text).unwrap_err();
         (error.to_string(), "FaultFileError")
     });
-    rules.into_iter().chain(texts).chain(files).collect()
+    let scripts = ["sends PUBACK", "at noon restart"].map(|text| {
+        let error = text.parse::<FaultScript>().unwrap_err();
+        (error.to_string(), "FaultScriptError")
+    });
+    (rules.into_iter().chain(texts).chain(files))
+        .chain(scripts)
+        .collect()
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ferromqtt import __main__ as commands
 from ferromqtt import _wheel
-from ferromqtt.testing import PUBACK, TestBroker
+from ferromqtt.testing import PUBACK, Chaos, TestBroker, run_seeds
 from support.provocations.registry import BROKER, COMMANDS, Given, World, provokes
 
 
@@ -74,7 +74,7 @@ async def _(_: World) -> None:
     await broker.client().__aenter__()
 
 
-@provokes(BROKER, "is stopped: start it")
+@provokes(BROKER, "is stopped: start it first")
 async def _(_: World) -> None:
     broker = TestBroker()
     await broker.stop()
@@ -139,6 +139,27 @@ making_faults("side must be", lambda broker: broker.packets(side="up"))
 making_faults("payload and json", lambda b: b.check_published("a", b"x", json=1))
 
 
+making_faults("faults: {reason}", lambda broker: broker.play_faults("sends PUBACK"))
+making_faults("an event reads", lambda broker: broker.play_faults("at noon restart"))
+making_faults("must be a probability", lambda _: Chaos(0).faults(cuts=2))
+making_faults("a seed must be", lambda _: run_seeds(_listens, [-1]))
+
+
+async def _listens(_: Chaos) -> None:
+    await TestBroker().start()
+
+
+@provokes(BROKER, "{variable} must be a number of 64 bits")
+async def _(world: World) -> None:
+    world.monkeypatch.setenv("FERROMQTT_SEED", "many")
+    run_seeds(_listens)
+
+
+@provokes(BROKER, "Seeds play without sockets")
+async def _(_: World) -> None:
+    await asyncio.to_thread(run_seeds, _listens)
+
+
 @provokes(BROKER, "has no port yet")
 async def _(_: World) -> None:
     _ = TestBroker().url
@@ -154,7 +175,7 @@ async def _(_: World) -> None:
     await TestBroker().listen(unix="/a", tls=True)
 
 
-@provokes(BROKER, "The test broker is stopped")
+@provokes(BROKER, "is stopped: start it again")
 async def _(_: World) -> None:
     broker = TestBroker()
     await broker.stop()

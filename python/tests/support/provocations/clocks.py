@@ -8,6 +8,7 @@ from typing import Any
 from ferromqtt._native import Core
 from ferromqtt.testing import VirtualLoop
 from ferromqtt_pytest import VirtualTime
+from ferromqtt_pytest._seeds import OfEachSeed
 from support.provocations.registry import VIRTUAL_TIME, World, provokes
 
 
@@ -41,6 +42,11 @@ playing("has reached its end", reach_the_end)
 @provokes(VIRTUAL_TIME, "virtual_time speaks of")
 async def _(_: World) -> None:
     _ = VirtualTime().now
+
+
+@provokes(VIRTUAL_TIME, "belongs to one seed")
+async def _(_: World) -> None:
+    _ = OfEachSeed("mqtt_broker").client
 
 
 @provokes(VIRTUAL_TIME, "must be a finite number")
