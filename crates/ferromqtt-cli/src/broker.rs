@@ -4,19 +4,28 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
-use ferromqtt_testing::{BrokerOptions, TestBroker};
+use ferromqtt_testing::{BrokerOptions, FaultRule, TestBroker};
 use tokio::signal;
 
 /// Runs the broker until a signal comes.
-pub(crate) fn run(address: SocketAddr, options: BrokerOptions) -> Result<(), String> {
+pub(crate) fn run(
+    address: SocketAddr,
+    mut options: BrokerOptions,
+    faults: Vec<FaultRule>,
+) -> Result<(), String> {
+    options.journal_packets = Some(0); // nobody could look at it
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the event loop: {error}"))?;
-    runtime.block_on(serve(address, options))
+    runtime.block_on(serve(address, options, faults))
 }
 
-async fn serve(address: SocketAddr, options: BrokerOptions) -> Result<(), String> {
+async fn serve(
+    address: SocketAddr,
+    options: BrokerOptions,
+    faults: Vec<FaultRule>,
+) -> Result<(), String> {
     // Before the URL is out: who reads it may send the signal at once.
     let stop_asked = stop_asked().map_err(|error| format!("cannot wait for signals: {error}"))?;
     let broker = TestBroker::bind(address, options)
@@ -24,6 +33,9 @@ async fn serve(address: SocketAddr, options: BrokerOptions) -> Result<(), String
         .map_err(|error| {
             format!("cannot listen on {address}: {error}; choose another --port (0 takes a free one) or --host")
         })?;
+    for rule in faults {
+        (broker.add_fault(rule)).map_err(|error| format!("cannot add a fault: {error}"))?; // they were checked
+    }
     print_line(&broker.url()).map_err(|error| format!("cannot print the URL: {error}"))?;
     eprintln!(
         "ferromqtt: test broker listens on {}, stop it with Ctrl-C",
@@ -31,6 +43,9 @@ async fn serve(address: SocketAddr, options: BrokerOptions) -> Result<(), String
     );
     let signal = stop_asked.await;
     let stats = broker.stats();
+    for rule in broker.unused_faults() {
+        eprintln!("ferromqtt: a fault never happened: {rule}");
+    }
     broker.stop().await;
     eprintln!(
         "ferromqtt: stopped by {signal}, {} messages were dropped, {} requests were refused at a limit",

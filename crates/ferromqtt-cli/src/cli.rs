@@ -1,6 +1,7 @@
 //! What the user types.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -38,6 +39,12 @@ pub(crate) struct BrokerArguments {
     /// MQTT's own port is 1883.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub(crate) port: u16,
+
+    /// Make faults: the rules of a TOML file, a [[fault]] each
+    ///
+    /// For example sends = "PUBACK", nth = 3, do = "lose", each on a line of its own.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) faults: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) options: OptionArguments,

@@ -4,6 +4,7 @@ mod broker;
 mod broker_options;
 mod cli;
 mod exit_code;
+mod faults;
 
 use std::process::ExitCode;
 
@@ -15,7 +16,9 @@ use crate::cli::{Cli, Command};
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Broker(arguments) => match arguments.options.options() {
-            Ok(options) => broker::run((arguments.host, arguments.port).into(), options),
+            Ok(options) => faults::read(arguments.faults.as_deref()).and_then(|faults| {
+                broker::run((arguments.host, arguments.port).into(), options, faults)
+            }),
             Err(message) => wrong_usage(&message),
         },
     };

@@ -4,6 +4,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -171,6 +172,62 @@ fn users_and_denials_of_the_command_line_hold() {
         let (_, connack) = exchange(port, &connect, 4);
         assert_eq!(connack, [0x20, 2, 0, code]);
     }
+}
+
+/// A file of rules, removed at the end.
+struct FaultsFile(PathBuf);
+
+impl FaultsFile {
+    fn new(name: &str, text: &str) -> Self {
+        let name = format!("ferromqtt-{name}-{}.toml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for FaultsFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn faults_of_a_file_happen_and_the_end_names_those_that_did_not() {
+    let file = FaultsFile::new(
+        "faults",
+        "[[fault]]\nreceives = 'CONNECT'\nclient = 'a'\ndo = 'refuse 0x89'\n\n[[fault]]\nsends = 'PUBACK'\nnth = 3\ndo = 'lose'\n",
+    );
+    let mut broker = TestEnv::start(&["broker", "--faults", file.path()]);
+    let port = port_of(&broker.first_line());
+    let (_, connack) = exchange(port, b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a", 4);
+    assert_eq!(connack, b"\x20\x02\x00\x03"); // Server unavailable
+    connect(port);
+    broker.signal("TERM");
+    let (code, log) = broker.wait();
+    assert_eq!(code, Some(0), "{log}");
+    let unused = "ferromqtt: a fault never happened: sends PUBACK nth 3 lose";
+    assert!(log.contains(unused), "{log}");
+}
+
+#[test]
+fn a_mistake_in_a_file_of_faults_is_named_with_its_line() {
+    let file = FaultsFile::new(
+        "mistake",
+        "[[fault]]\nsends = 'PUBACK'\nnht = 3\ndo = 'lose'\n",
+    );
+    let output = run(&["broker", "--faults", file.path()]);
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    let expected = format!(
+        "ferromqtt: cannot read the faults in {}: line 3: nht is no key of a fault",
+        file.path()
+    );
+    assert!(log.starts_with(&expected), "{log}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn every_text_of_the_command_is_provoked_and_reads_as_the_page_says() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let long = "a".repeat(65_536);
-    let broker: [&[&str]; 14] = [
+    let broker: [&[&str]; 15] = [
         &["--bogus"],
         &["--host", "nowhere"],
         &["--port", "70000"],
@@ -51,6 +51,7 @@ fn every_text_of_the_command_is_provoked_and_reads_as_the_page_says() {
         &["--deny-connect", "0x00:a"],
         &["--server-moved"],
         &["--port", &port],
+        &["--faults", "/nowhere.toml"],
     ];
     let mut provoked = vec![failure(&["brokr"], Stdio::null())];
     for arguments in broker {

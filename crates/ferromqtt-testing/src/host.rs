@@ -17,8 +17,11 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::link::{self, Waker};
-use crate::memory_stream::MemoryStream;
+use crate::memory_stream::{MemoryStream, MemoryTraffic};
 use crate::{Broker, BrokerOptions, BrokerOptionsError, BrokerStats, ConnectionId, SessionStats};
+
+/// How many packets the journal holds, unless the options say something else.
+const JOURNAL_PACKETS: usize = 10_000;
 
 /// How long to wait after the system refused to accept, for example because it has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -49,7 +52,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// ```
 #[derive(Debug)]
 pub struct TestBroker {
-    shared: Arc<SharedHost>,
+    pub(crate) shared: Arc<SharedHost>,
     /// Where it listens, if it does.
     address: Option<SocketAddr>,
 }
@@ -59,6 +62,20 @@ pub struct TestBroker {
 #[non_exhaustive]
 #[error("the test broker has stopped: keep the TestBroker for as long as clients connect to it")]
 pub struct BrokerStopped;
+
+/// Why a client cannot connect to a [`TestBroker`] in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum BrokerUnreachable {
+    /// It was stopped or dropped.
+    #[error(transparent)]
+    Stopped(#[from] BrokerStopped),
+    /// A fault keeps it from being reached: it is being restarted, or cut off.
+    #[error(
+        "the test broker refuses connections: it is down after TestBroker::restart, or cut off by partition until heal"
+    )]
+    Down,
+}
 
 impl TestBroker {
     /// A broker with the default options, for connections in memory. It is ready at once, and needs no runtime until a
@@ -76,7 +93,8 @@ impl TestBroker {
     /// options.retain_available = false;
     /// let broker = TestBroker::with_options(options);
     /// ```
-    pub fn with_options(options: BrokerOptions) -> Self {
+    pub fn with_options(mut options: BrokerOptions) -> Self {
+        options.journal_packets.get_or_insert(JOURNAL_PACKETS);
         let state = HostState {
             broker: Broker::new(options),
             wakers: HashMap::new(),
@@ -89,6 +107,8 @@ impl TestBroker {
             state: Mutex::new(state),
             clock: Notify::new(),
             lingering: AtomicUsize::new(0),
+            unsent: AtomicUsize::new(0),
+            traffic: Arc::default(),
         });
         Self {
             shared,
@@ -128,12 +148,12 @@ impl TestBroker {
     /// Opens a connection in memory, for a client that is written by hand: the example of [`TestBroker`] does so.
     ///
     /// # Errors
-    /// [`BrokerStopped`] when it was. A connection beyond [`BrokerOptions::maximum_connections`] is opened, and closed by the
+    /// [`BrokerUnreachable`] when it was stopped, or a fault keeps it from being reached. A connection beyond [`BrokerOptions::maximum_connections`] is opened, and closed by the
     /// broker.
     ///
     /// # Panics
     /// When called outside of a tokio runtime, which runs the broker's side of the connection.
-    pub fn connect(&self) -> Result<MemoryStream, BrokerStopped> {
+    pub fn connect(&self) -> Result<MemoryStream, BrokerUnreachable> {
         self.shared.connect()
     }
 
@@ -158,7 +178,7 @@ impl TestBroker {
     /// ```
     ///
     /// # Errors
-    /// Of the function that it returns: [`BrokerStopped`] in an [`io::Error`] of the kind
+    /// Of the function that it returns: [`BrokerUnreachable`] in an [`io::Error`] of the kind
     /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused).
     ///
     /// # Panics
@@ -271,6 +291,10 @@ pub(crate) struct SharedHost {
     clock: Notify,
     /// Connections that the broker has closed, and the client has not.
     pub(crate) lingering: AtomicUsize,
+    /// Bytes that the broker has handed out, and that are not written yet.
+    pub(crate) unsent: AtomicUsize,
+    /// Bytes on their way in memory, and the news that something has happened.
+    pub(crate) traffic: Arc<MemoryTraffic>,
 }
 
 /// What the lock of [`SharedHost`] guards.
@@ -289,7 +313,7 @@ pub(crate) struct HostState {
 
 impl HostState {
     /// The time of the runtime that serves the clients, wherever this is called.
-    fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         let runtime = self.runtime.clone();
         let _entered = runtime.as_ref().map(Handle::enter);
         now()
@@ -311,8 +335,9 @@ impl SharedHost {
             }
         }
         while let Some(id) = state.broker.poll_close() {
+            let reset = state.broker.closes_by_reset(id);
             if let Some(waker) = state.wakers.remove(&id) {
-                waker.close();
+                waker.close(reset);
             }
         }
         if let Some(deadline) = state.broker.poll_timeout()
@@ -320,11 +345,25 @@ impl SharedHost {
         {
             self.clock.notify_one();
         }
+        drop(state);
+        self.traffic.changed.notify_waiters();
         result
     }
 
-    fn connect(self: &Arc<Self>) -> Result<MemoryStream, BrokerStopped> {
-        let (ours, theirs) = MemoryStream::pair();
+    fn connect(self: &Arc<Self>) -> Result<MemoryStream, BrokerUnreachable> {
+        let reaches = self.with(|state| {
+            let now = now();
+            let reaches = state.tasks.is_none() || state.broker.is_reachable(now);
+            if !reaches {
+                let id = state.broker.open(now); // the journal has the attempt
+                state.broker.closed(now, id);
+            }
+            reaches
+        });
+        if !reaches {
+            return Err(BrokerUnreachable::Down);
+        }
+        let (ours, theirs) = MemoryStream::pair(&self.traffic);
         self.spawn(link::serve(ours, Arc::clone(self)))?;
         Ok(theirs)
     }

@@ -42,6 +42,7 @@
 //! | limits that CONNACK tells | `limits.rs` |
 //! | state of one Network Connection | `connection.rs`, `aliases.rs`, `output.rs` |
 //! | state of one session | `session.rs`, `outbound.rs`, `packet_ids.rs` |
+//! | what a test asks the host for: faults, links, what was published | `host_faults.rs`, `fault_handle.rs`, `expected.rs` |
 //! | the host for tokio, one connection of it, a connection in memory | `host.rs`, `link.rs`, `memory_stream.rs` |
 //! | faults on demand: rules as data, and what each comes to | `faults/` |
 //! | what lies between the broker and its links: lanes, rules at work, verbs | `wire/` |
@@ -57,10 +58,16 @@ mod broker;
 mod connection;
 mod denied;
 mod ending;
+#[cfg(feature = "tokio")]
+mod expected;
+#[cfg(feature = "tokio")]
+mod fault_handle;
 mod faults;
 mod handshake;
 #[cfg(feature = "tokio")]
 mod host;
+#[cfg(feature = "tokio")]
+mod host_faults;
 mod journal;
 mod limits;
 #[cfg(feature = "tokio")]
@@ -87,15 +94,21 @@ pub use access::User;
 pub use authentication::Authentication;
 pub use broker::{Broker, BrokerStats};
 pub use connection::ConnectionId;
+#[cfg(feature = "tokio")]
+pub use expected::{ExpectedMessages, NotPublished};
+#[cfg(feature = "tokio")]
+pub use fault_handle::{FaultHandle, LinkHandle};
 pub use faults::{
     CutPoint, FaultAction, FaultError, FaultId, FaultPlace, FaultRule, FaultTextError, FaultTimes,
     FaultTiming,
 };
+#[cfg(feature = "faults-file")]
+pub use faults::{FaultFileError, FaultFileProblem};
 #[cfg(feature = "tokio")]
-pub use host::{BrokerStopped, TestBroker};
+pub use host::{BrokerStopped, BrokerUnreachable, TestBroker};
 pub use journal::{
     BrokerSide, Journal, JournalEvent, JournalLink, JournalMessage, JournalPacket, LinkChange,
-    PacketFilter,
+    MessageFilter, PacketFilter,
 };
 #[cfg(feature = "tokio")]
 pub use memory_stream::MemoryStream;

@@ -5,18 +5,20 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::timeout;
 
 use crate::ConnectionId;
 use crate::host::{SharedHost, now};
+use crate::memory_stream::MemoryStream;
 
 /// How much one read takes.
 const READ_SIZE: usize = 64 * 1024;
@@ -38,6 +40,8 @@ pub(crate) struct Waker {
     /// The connection is closed. Waited for while output is being written.
     closing: Notify,
     closed: AtomicBool,
+    /// The connection ends in a reset.
+    resets: AtomicBool,
 }
 
 impl Waker {
@@ -45,7 +49,8 @@ impl Waker {
         self.output.notify_one();
     }
 
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self, reset: bool) {
+        self.resets.store(reset, Ordering::Release);
         self.closed.store(true, Ordering::Release);
         self.output.notify_one();
         self.closing.notify_one();
@@ -53,6 +58,28 @@ impl Waker {
 
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+}
+
+/// What carries the bytes of a connection.
+pub(crate) trait LinkStream: AsyncRead + AsyncWrite + Unpin + Sized {
+    /// Ends the connection so that the peer is told of a reset, where there is such a thing. Otherwise it just ends.
+    fn reset(self) {}
+}
+
+impl LinkStream for TcpStream {
+    fn reset(self) {
+        #[allow(
+            deprecated,
+            reason = "its successor came with a later tokio; zero does not block"
+        )]
+        let _ = self.set_linger(Some(Duration::ZERO)); // without it the connection ends in order
+    }
+}
+
+impl LinkStream for MemoryStream {
+    fn reset(self) {
+        Self::reset(self);
     }
 }
 
@@ -85,14 +112,15 @@ impl Drop for BrokerLink {
 }
 
 /// Serves one client, until the peer or the broker ends the connection.
-pub(crate) async fn serve<S>(mut stream: S, shared: Arc<SharedHost>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub(crate) async fn serve<S: LinkStream>(mut stream: S, shared: Arc<SharedHost>) {
     let link = BrokerLink::open(Arc::clone(&shared));
     // An error of the stream and its end are the same to the broker.
     let rest = move_bytes(&mut stream, &link).await.unwrap_or_default();
+    let resets = link.waker.resets.load(Ordering::Acquire);
     drop(link);
+    if resets {
+        return stream.reset();
+    }
     if shared.lingering.fetch_add(1, Ordering::Relaxed) < MOST_LINGERING {
         let _ = timeout(LINGER, linger(&mut stream, &rest)).await;
     }
@@ -112,6 +140,48 @@ where
     Ok(())
 }
 
+/// A chunk that the broker has handed out and that is not written yet, counted among those of all connections.
+struct Unsent<'a> {
+    bytes: Bytes,
+    count: &'a AtomicUsize,
+}
+
+impl<'a> Unsent<'a> {
+    const fn new(count: &'a AtomicUsize) -> Self {
+        Self {
+            bytes: Bytes::new(),
+            count,
+        }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn set(&mut self, bytes: Bytes) {
+        self.count.fetch_add(bytes.len(), Ordering::AcqRel);
+        self.count.fetch_sub(self.bytes.len(), Ordering::AcqRel);
+        self.bytes = bytes;
+    }
+
+    fn advance(&mut self, written: usize) {
+        self.count.fetch_sub(written, Ordering::AcqRel);
+        self.bytes.advance(written);
+    }
+
+    fn take(&mut self) -> Bytes {
+        let bytes = self.bytes.clone();
+        self.set(Bytes::new());
+        bytes
+    }
+}
+
+impl Drop for Unsent<'_> {
+    fn drop(&mut self) {
+        self.set(Bytes::new());
+    }
+}
+
 /// Moves bytes both ways, until the peer or the broker ends the connection. Returns what the broker has handed out and was
 /// not written.
 async fn move_bytes<S>(stream: &mut S, link: &BrokerLink) -> io::Result<Bytes>
@@ -119,23 +189,27 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut input = BytesMut::new();
-    let mut output = Bytes::new();
+    let mut output = Unsent::new(&link.shared.unsent);
+    let mut paused = false;
     loop {
         if output.is_empty() {
-            let chunk = link
-                .shared
-                .with(|state| state.broker.poll_transmit(link.id));
-            output = chunk.unwrap_or_default();
+            link.shared.with(|state| {
+                output.set(state.broker.poll_transmit(link.id).unwrap_or_default());
+                paused = state.broker.input_paused(link.id);
+            });
         }
         if link.waker.is_closed() {
-            return Ok(output);
+            return Ok(output.take());
         }
         let notify = match output.is_empty() {
             true => &link.waker.output,
             false => &link.waker.closing,
         };
         let mut notified = pin!(notify.notified());
-        let moved = poll_fn(|cx| poll_move(stream, cx, &mut input, &mut output, notified.as_mut()));
+        let moved = poll_fn(|cx| {
+            let into = (!paused).then_some(&mut input);
+            poll_move(stream, cx, into, &mut output, notified.as_mut())
+        });
         match moved.await? {
             Some(0) => return Ok(Bytes::new()),
             Some(_) => link.shared.with(|state| {
@@ -151,8 +225,8 @@ where
 fn poll_move<S>(
     stream: &mut S,
     cx: &mut Context<'_>,
-    input: &mut BytesMut,
-    output: &mut Bytes,
+    input: Option<&mut BytesMut>,
+    output: &mut Unsent<'_>,
     notified: Pin<&mut Notified<'_>>,
 ) -> Poll<io::Result<Option<usize>>>
 where
@@ -160,7 +234,7 @@ where
 {
     let mut moved = notified.poll(cx).is_ready();
     if !output.is_empty()
-        && let Poll::Ready(written) = Pin::new(&mut *stream).poll_write(cx, output)
+        && let Poll::Ready(written) = Pin::new(&mut *stream).poll_write(cx, &output.bytes)
     {
         match written? {
             0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -168,7 +242,11 @@ where
         }
         moved = true;
     }
-    match poll_input(stream, cx, input)? {
+    let read = match input {
+        Some(input) => poll_input(stream, cx, input)?,
+        None => Poll::Pending, // the link is stalled
+    };
+    match read {
         Poll::Ready(read) => Poll::Ready(Ok(Some(read))),
         Poll::Pending if moved => Poll::Ready(Ok(None)),
         Poll::Pending => Poll::Pending,

@@ -2,6 +2,8 @@
 
 mod action;
 mod check;
+#[cfg(feature = "faults-file")]
+mod file;
 mod installed;
 mod plan;
 mod rule;
@@ -10,6 +12,8 @@ mod words;
 
 pub use action::{CutPoint, FaultAction};
 pub use check::FaultError;
+#[cfg(feature = "faults-file")]
+pub use file::{FaultFileError, FaultFileProblem};
 pub use installed::FaultId;
 pub(crate) use installed::{InstalledFaults, Judged, PacketInView};
 pub(crate) use plan::{FaultPlan, PacketFate, PlannedCut, PlannedWait};

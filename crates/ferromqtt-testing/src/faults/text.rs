@@ -32,7 +32,7 @@ const KINDS: [PacketType; 15] = [
 ];
 
 /// What stands for packets of any type.
-const ANY: &str = "any";
+pub(super) const ANY: &str = "any";
 
 /// A text that is no [`FaultRule`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -146,7 +146,7 @@ impl fmt::Display for BrokerSide {
     }
 }
 
-fn action_text(action: &FaultAction) -> String {
+pub(super) fn action_text(action: &FaultAction) -> String {
     match action {
         FaultAction::Lose => "lose".to_owned(),
         FaultAction::Duplicate { dup, after } => {
@@ -207,7 +207,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// A duration in the largest unit that holds it without a fraction.
-pub(crate) fn duration_text(duration: Duration) -> String {
+pub(super) fn duration_text(duration: Duration) -> String {
     let nanoseconds = duration.as_nanos();
     for (unit, length) in [("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)] {
         if nanoseconds.is_multiple_of(length) {
@@ -219,7 +219,7 @@ pub(crate) fn duration_text(duration: Duration) -> String {
 
 /// A number and its unit: `3s`, `1.5s`, `50ms`, `20us`, `7ns`, `2m`, `1h`, `1d`. `None` for anything else, and for more than
 /// 10,000 days.
-pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     const LONGEST: u128 = 10_000 * 24 * 3600 * 1_000_000_000;
     let unit_at = text.find(|it: char| it.is_ascii_alphabetic())?;
     let (number, unit) = text.split_at(unit_at);
@@ -249,7 +249,7 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// The type of packet with this name in the standard, or any.
-pub(crate) fn parse_kind(word: &str) -> Option<Option<PacketType>> {
+pub(super) fn parse_kind(word: &str) -> Option<Option<PacketType>> {
     if word == ANY {
         return Some(None);
     }
@@ -322,6 +322,15 @@ fn condition(
 }
 
 const DURATION: &str = "a duration such as 3s or 50ms";
+
+/// The actions of a rule: `lose, cut after_bytes 5`.
+///
+/// # Errors
+/// What is wrong with the text.
+#[cfg(feature = "faults-file")]
+pub(super) fn parse_actions(text: &str) -> Result<Vec<FaultAction>, FaultTextError> {
+    actions(&mut Words::new(text))
+}
 
 fn actions(words: &mut Words<'_>) -> Result<Vec<FaultAction>, FaultTextError> {
     let mut actions = vec![action(words)?];

@@ -186,6 +186,8 @@ macro_rules! fault_words {
 }
 
 fault_words!(FaultRule);
+#[cfg(feature = "tokio")]
+fault_words!(crate::fault_handle::FaultHandle<'_>);
 
 impl FaultRule {
     fn set(mut self, set: impl FnOnce(&mut Self)) -> Self {

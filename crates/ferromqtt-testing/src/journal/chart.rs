@@ -1,7 +1,6 @@
 //! The journal as a sequence chart.
 
 use std::fmt::Write;
-use std::time::Instant;
 
 use ferromqtt_proto::Utf8String;
 use ferromqtt_proto::shown::peer_text;
@@ -17,7 +16,7 @@ pub(super) fn draw(journal: &Journal, most: usize) -> String {
     let events = journal.events();
     let total = events.clone().count();
     let skipped = total.saturating_sub(most);
-    let Some(start) = journal.events().next().map(at) else {
+    let Some(start) = journal.start() else {
         return "(no packets)\n".to_owned();
     };
     let shown: Vec<_> = events.skip(skipped).collect();
@@ -36,7 +35,7 @@ pub(super) fn draw(journal: &Journal, most: usize) -> String {
         "time", "client", ""
     );
     for event in shown {
-        let time = at(event).saturating_duration_since(start);
+        let time = event.at().saturating_duration_since(start);
         let time = format!("+{:.3} s", time.as_secs_f64());
         let (middle, note) = line(event);
         let name = name(event);
@@ -47,13 +46,6 @@ pub(super) fn draw(journal: &Journal, most: usize) -> String {
         };
     }
     chart
-}
-
-const fn at(event: &JournalEvent) -> Instant {
-    match event {
-        JournalEvent::Packet(JournalPacket { at, .. })
-        | JournalEvent::Link(JournalLink { at, .. }) => *at,
-    }
 }
 
 fn name(event: &JournalEvent) -> String {

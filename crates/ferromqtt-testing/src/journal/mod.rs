@@ -2,20 +2,24 @@
 
 mod chart;
 mod filter;
+mod misses;
 mod records;
 mod summary;
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use bytes::Bytes;
-use ferromqtt_proto::TopicFilter;
 use ferromqtt_proto::packet::{Packet, Properties};
 
 pub use filter::PacketFilter;
+pub use misses::MessageFilter;
 pub use records::{
     BrokerSide, JournalEvent, JournalLink, JournalMessage, JournalPacket, LinkChange,
 };
 pub(crate) use summary::kind_of;
+#[cfg(feature = "tokio")]
+pub(crate) use summary::shown_payload;
 
 /// What an entry takes beside its bytes.
 const ENTRY: usize = 256;
@@ -82,13 +86,12 @@ impl Journal {
         self.messages.entries.iter().map(|(_, message)| message)
     }
 
-    /// The messages that the broker accepted to topics that `filter` matches.
+    /// The messages that the broker accepted and `filter` selects.
     pub fn published<'a>(
         &'a self,
-        filter: &'a TopicFilter,
+        filter: &'a MessageFilter,
     ) -> impl DoubleEndedIterator<Item = &'a JournalMessage> + Clone {
-        self.messages()
-            .filter(move |message| filter.matches(&message.topic))
+        self.messages().filter(|message| filter.selects(message))
     }
 
     /// How many entries were dropped because the journal was full.
@@ -101,6 +104,11 @@ impl Journal {
     /// Payloads are shortened.
     pub fn chart(&self, most: usize) -> String {
         chart::draw(self, most)
+    }
+
+    /// When it begins.
+    pub(crate) fn start(&self) -> Option<Instant> {
+        self.events().next().map(JournalEvent::at)
     }
 }
 

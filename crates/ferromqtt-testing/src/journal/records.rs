@@ -29,6 +29,15 @@ pub enum JournalEvent {
     Link(JournalLink),
 }
 
+impl JournalEvent {
+    /// When it happened.
+    pub const fn at(&self) -> Instant {
+        match self {
+            Self::Packet(JournalPacket { at, .. }) | Self::Link(JournalLink { at, .. }) => *at,
+        }
+    }
+}
+
 /// A packet that went by, and what befell it. Its text is a line without the time:
 /// `PUBLISH (id 7, QoS 1, topic "a/b", payload 2 bytes "42")`.
 #[derive(Clone, Debug)]

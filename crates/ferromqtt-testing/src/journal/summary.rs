@@ -36,7 +36,7 @@ fn kind_name(kind: Option<PacketType>) -> &'static str {
 }
 
 /// The beginning of a payload: as text where it is text, in hexadecimal digits otherwise.
-fn shown_payload(payload: &[u8]) -> String {
+pub(crate) fn shown_payload(payload: &[u8]) -> String {
     let front = &payload[..payload.len().min(SHOWN_PAYLOAD)];
     let cut = if payload.len() > front.len() {
         "…"

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use ferromqtt_proto::packet::{Packet, PacketType, ProtocolVersion, QoS, ReasonCode};
 use ferromqtt_proto::{Properties, TopicFilter};
-use ferromqtt_testing::{BrokerSide, FaultRule, Journal, JournalEvent, LinkChange, PacketFilter};
+use ferromqtt_testing::{
+    BrokerSide, FaultRule, Journal, JournalEvent, LinkChange, MessageFilter, PacketFilter,
+};
 
 use crate::scene::{Scene, VERSIONS, connect, packet_id, publish, text, will};
 
@@ -19,7 +21,7 @@ fn journal(scene: &Scene) -> &Journal {
 }
 
 fn published(scene: &Scene, filter: &str) -> Vec<String> {
-    let filter = TopicFilter::new(filter).unwrap();
+    let filter = MessageFilter::new(filter);
     let messages = journal(scene).published(&filter);
     messages
         .map(|it| String::from_utf8(it.payload.to_vec()).unwrap())

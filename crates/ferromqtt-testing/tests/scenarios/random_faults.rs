@@ -219,19 +219,19 @@ impl World {
             _ => BrokerSide::Receives,
         };
         match verb {
-            0 => drop(broker.cut_link(now, client, number % 2 == 0)),
+            0 => drop(broker.cut_link(now, client, number.is_multiple_of(2))),
             1 => drop(broker.half_open_link(now, client)),
             2 => drop(broker.stall_link(now, client, side, number % 4 < 2)),
             3 => drop(broker.limit_link(now, client, NonZeroU32::new(number.into()))),
             4 => drop(broker.slow_link(now, client, time, time / 2)),
             5 => drop(broker.cut_link_after(now, client, side, number.into())),
-            6 => broker.partition(now, number % 2 == 0),
+            6 => broker.partition(now, number.is_multiple_of(2)),
             7 => broker.heal(now),
             8 => broker.restart(
                 now,
                 time,
                 RestartKeeps {
-                    sessions: number % 2 == 0,
+                    sessions: number.is_multiple_of(2),
                     retained: number % 4 < 2,
                 },
             ),

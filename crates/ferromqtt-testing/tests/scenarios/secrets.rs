@@ -152,7 +152,8 @@ async fn a_connection_in_memory_does_not_show_what_is_on_its_way() {
 
 /// Public types that can hold neither a payload nor what authenticates; `TestBroker` is looked at by the client's test.
 const WITHOUT_SECRETS: &str = "BrokerStats ConnectionId TestBroker BrokerOptionsError BrokerStopped SessionStats Broker BrokerSide CutPoint FaultId \
-     FaultPlace FaultTextError FaultTimes FaultTiming LinkChange PacketFilter RestartKeeps";
+     BrokerUnreachable ExpectedMessages FaultHandle \
+     FaultPlace FaultTextError FaultTimes FaultTiming LinkChange LinkHandle MessageFilter NotPublished PacketFilter RestartKeeps";
 
 #[test]
 fn every_public_type_is_known() {

@@ -1,5 +1,6 @@
 //! The broker for tokio: on loopback sockets here, and over connections in memory in the modules.
 
+mod faults;
 mod memory;
 mod virtual_time;
 

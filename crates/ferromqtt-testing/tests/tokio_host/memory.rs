@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use ferromqtt_proto::ReasonCode;
 use ferromqtt_proto::packet::{Packet, QoS};
-use ferromqtt_testing::{BrokerOptions, BrokerStopped, TestBroker};
+use ferromqtt_testing::{BrokerOptions, BrokerUnreachable, TestBroker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, Handle};
 use tokio::time::Instant;
@@ -73,7 +73,10 @@ async fn stopping_and_dropping_end_connections_and_refuse_new_ones() {
         assert_eq!(written.unwrap_err().kind(), ErrorKind::BrokenPipe);
         let refused = open("server").await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-        let reason = refused.get_ref().unwrap().downcast_ref::<BrokerStopped>();
+        let reason = refused
+            .get_ref()
+            .unwrap()
+            .downcast_ref::<BrokerUnreachable>();
         let text = reason.unwrap().to_string();
         assert!(text.starts_with("the test broker has stopped"), "{text}");
     }
