@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ferromqtt_proto::debug_fields;
-use ferromqtt_proto::packet::{Packet, PacketType};
+use ferromqtt_proto::packet::{Packet, PacketType, ProtocolVersion};
 
+use crate::fields;
 use crate::json::Json;
+use crate::mask::LinkSecrets;
 
 /// The version of the format.
 pub(crate) const VERSION: u64 = 1;
@@ -93,6 +95,19 @@ debug_fields!(RecordedPacket {
 });
 
 impl RecordedPacket {
+    /// A packet at hand, as a recording without payloads has it, and without its bytes: for texts about it.
+    pub fn of(packet: &Packet, to: Receiver, version: ProtocolVersion) -> Self {
+        let mut packet = packet.clone();
+        LinkSecrets::default().mask(&mut packet);
+        Self {
+            to,
+            name: packet_type(&packet).name().to_owned(),
+            bytes: None,
+            is_whole: true,
+            fields: fields::of_packet(&packet, version, false).members,
+        }
+    }
+
     pub(crate) fn field(&self, name: &str) -> Option<&Json> {
         self.fields
             .iter()

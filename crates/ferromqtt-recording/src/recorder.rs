@@ -164,9 +164,10 @@ impl Recorder {
         }
     }
 
-    /// Takes the first error of the sink, once, when there was one: for whoever reports it at once.
-    pub fn take_error(&self) -> Option<io::Error> {
-        self.lock().error.take()
+    /// The error of the sink that has ended the recording, until [`finish`](Self::finish) returns it: for whoever reports it at
+    /// once.
+    pub fn error(&self) -> Option<String> {
+        self.lock().error.as_ref().map(ToString::to_string)
     }
 
     fn lock(&self) -> MutexGuard<'_, Written> {

@@ -47,6 +47,7 @@
 //! | faults on demand: rules as data, and what each comes to | `faults/` |
 //! | what lies between the broker and its links: lanes, rules at work, verbs | `wire/` |
 //! | what happened, and the chart of it | `journal/` |
+//! | recording, and what serves a recording again | `front.rs`, `replay/` |
 //! | random numbers from a seed | `random.rs` |
 //! | what is held, in bytes | `memory.rs` |
 //! | state of all | `subscriptions.rs`, `shared.rs`, `retained.rs`, `timers.rs` |
@@ -63,11 +64,14 @@ mod expected;
 #[cfg(feature = "tokio")]
 mod fault_handle;
 mod faults;
+mod front;
 mod handshake;
 #[cfg(feature = "tokio")]
 mod host;
 #[cfg(feature = "tokio")]
 mod host_faults;
+#[cfg(feature = "tokio")]
+mod host_recording;
 mod journal;
 mod limits;
 #[cfg(feature = "tokio")]
@@ -81,6 +85,7 @@ mod outbound;
 mod output;
 mod packet_ids;
 mod random;
+mod replay;
 mod retained;
 mod routing;
 mod session;
@@ -89,6 +94,8 @@ mod subscribing;
 mod subscriptions;
 mod timers;
 mod wire;
+
+pub use ferromqtt_recording as recording;
 
 pub use access::User;
 pub use authentication::Authentication;
@@ -113,5 +120,6 @@ pub use journal::{
 #[cfg(feature = "tokio")]
 pub use memory_stream::MemoryStream;
 pub use options::{BrokerOptions, BrokerOptionsError};
+pub use replay::{ReplayError, ReplayMismatch};
 pub use session::SessionStats;
 pub use wire::RestartKeeps;

@@ -114,7 +114,7 @@ impl io::Write for Full {
 #[test]
 fn an_error_of_writing_is_reported_and_hurts_no_link() {
     let recorder = Recorder::new(Full(0), RecordedPayloads::Hashed);
-    assert!(recorder.take_error().is_none());
+    assert_eq!(recorder.error(), None);
     let mut link = recorder.open(Instant::now());
     link.to_server(Instant::now(), b"\xc0\x00");
     link.close(Instant::now(), ClosedBy::Server);
