@@ -29,6 +29,7 @@ from ferromqtt._errors import draining, not_connected
 from ferromqtt._keywords import PublishCodecKeywords, are_given, check_names, joined
 from ferromqtt._native import Message, SubscriptionQueue
 from ferromqtt._queue import MessageQueue
+from ferromqtt._recording import recorder
 from ferromqtt._slots import CallSlots
 from ferromqtt._subscription import QueueTerms, Subscription
 from ferromqtt._transport.attempt import address_of
@@ -249,6 +250,8 @@ class Internals:
                     self.core.configure(**self.core_options())
                     queue = self.options.outgoing_queue or OutgoingQueue()
                     self.core.set_outgoing_queue(queue.maxsize, queue.maxbytes, queue.overflow)
+                    if record := recorder(self.options.record, self.options.record_payloads):
+                        self.core.record(record)
                     self._was_entered = True
                     self._warn_of_unused_headers()
                     will = self.options.will

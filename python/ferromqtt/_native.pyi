@@ -81,6 +81,8 @@ def property_table() -> list[tuple[int, str, str, str, int, int, bool, tuple[int
     the types of the packets that may hold it, where 0 is the will.
     """
 
+def recording_diff(first: str, second: str, times: bool) -> str: ...
+def recording_text(path: str) -> str: ...
 def profile_table() -> list[tuple[dict[str, Any], dict[str, str]]]:
     """Return all server profiles: of each its figures, and where they come from."""
 
@@ -370,6 +372,8 @@ class Core:
         properties: dict[str, object] | None,
         timeout: float,
     ) -> Awaitable[None] | None: ...
+    def record(self, recorder: Recorder) -> None:
+        """Record each transport that is opened from now on."""
     def set_outgoing_queue(
         self, maxsize: int | None, maxbytes: int | None, policy: str
     ) -> None: ...
@@ -490,6 +494,9 @@ class EventReader:
 @final
 class Broker:
     def __new__(cls, **options: object) -> Self: ...
+    def replay(self, path: str) -> None: ...
+    def record(self, recorder: Recorder) -> None: ...
+    def replay_failure(self) -> str | None: ...
     def run_on(self, event_loop: asyncio.AbstractEventLoop) -> None:
         """Take the time from this loop from now on; before, it is the system's."""
     def open(self) -> int: ...
@@ -512,6 +519,11 @@ class Broker:
     def disconnect_client(
         self, client_identifier: str, reason: int, server_reference: str | None
     ) -> bool: ...
+
+@final
+class Recorder:
+    def __new__(cls, path: str, payloads: bool) -> Self: ...
+    def finish(self) -> None: ...
 
 @final
 class TopicTemplate:

@@ -14,7 +14,7 @@ import string
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, cast
 
-from ferromqtt import _checks, _keywords, _shown
+from ferromqtt import _checks, _keywords, _recording, _shown
 from ferromqtt._native import MAX_BYTES, Host, check_text, payload_bytes
 from ferromqtt._profile import settle
 from ferromqtt._servers import server_of
@@ -248,6 +248,8 @@ class ClientOptions:
     topic_aliases: bool | int = False
     outgoing_queue: OutgoingQueue | None = None
     profile: ServerProfileName | None = None
+    record: str | os.PathLike[str] | None = None
+    record_payloads: bool = False
     broker: MemoryBroker | None = None
     """The `hostname`, if it is a test broker."""
     falls_back: bool = dataclasses.field(init=False)
@@ -272,6 +274,7 @@ class ClientOptions:
             _check_memory(self)
         if self.profile is not None:
             settle(self)
+        _recording.check(self.record, self.record_payloads)
         self.further_servers = _further_servers(self)
         self.socket_options = _checks.socket_options(self.socket_options)
         _check_clean_session(self)

@@ -5,6 +5,7 @@ mod broker_options;
 mod cli;
 mod exit_code;
 mod faults;
+mod recording;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
             }),
             Err(message) => wrong_usage(&message),
         },
+        Command::Recording(command) => return recording::run(&command),
     };
     match result {
         Ok(()) => exit_code::SUCCESS,

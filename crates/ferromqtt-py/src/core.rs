@@ -41,6 +41,7 @@ use crate::pending::PendingWarning;
 use crate::progress::{self, WriteLimits};
 use crate::readers;
 use crate::receipts;
+use crate::recording::Recorder;
 use crate::requests;
 use crate::tokens::PyEngine;
 use crate::turn::Turn;
@@ -172,6 +173,11 @@ impl Core {
         acknowledge::set_manual(&mut core, manual);
         drop(core);
         former.map(drop).map_err(|error| wrong_options(&error))
+    }
+
+    /// Records each transport that is opened from now on.
+    fn record(slf: &Bound<'_, Self>, recorder: &Recorder) {
+        slf.lock().engine.record(recorder.shared());
     }
 
     /// The bounds of the outgoing queue, before the first connection: messages, bytes, and the policy.
