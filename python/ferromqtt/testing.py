@@ -258,7 +258,7 @@ class TestBroker:
         self._started = False
 
     @classmethod
-    def from_recording(  # noqa: PLR0913 - those of the constructor
+    def from_recording(
         cls,
         recording: str | os.PathLike[str],
         host: str = _LOOPBACK,
@@ -284,8 +284,8 @@ class TestBroker:
         whenever it comes. See docs/recordings.md.
 
         The first packet that does not fit closes all connections, and leaving `async with` raises
-        `ReplayError`, as it does when something is left of the recording. If an exception leaves the
-        block anyway, it gets a note. `check_replay` tells the same at any time.
+        `ReplayError`, as it does when something is left of the recording. An exception that leaves
+        the block anyway gets a note instead. `check_replay` tells the same at any time.
 
         Args:
             recording: The file of a recording with payloads.

@@ -37,7 +37,9 @@ fn show_prints_a_line_for_each_packet() {
     let path = recorded("show", b"\x30\x05\x00\x01thi");
     let shown = run(&["show", path.to_str().unwrap()]);
     assert_eq!(shown.status.code(), Some(0));
-    assert!(text(&shown).contains("link 1 (a)  -> PUBLISH topic \"t\", qos 0, payload 2 bytes \"hi\""));
+    assert!(
+        text(&shown).contains("link 1 (a)  -> PUBLISH topic \"t\", qos 0, payload 2 bytes \"hi\"")
+    );
     assert_eq!(text(&shown).lines().count(), 4);
     std::fs::remove_file(path).unwrap();
 }
@@ -56,7 +58,10 @@ fn diff_ends_as_diff_does() {
     let trouble = run(&["diff", first, second]);
     assert_eq!(trouble.status.code(), Some(2));
     let said = String::from_utf8(trouble.stderr).unwrap();
-    assert!(said.contains("line 1 is no line of a recording") && said.contains(second), "{said}");
+    assert!(
+        said.contains("line 1 is no line of a recording") && said.contains(second),
+        "{said}"
+    );
     std::fs::remove_file(one).unwrap();
     std::fs::remove_file(two).unwrap();
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::align::align;
 use crate::entry::{Receiver, RecordedEntry, RecordedEvent, RecordedPacket, shown};
-use crate::json::Json;
+use crate::json::JsonValue;
 use crate::recording::{Recording, name_of};
 
 /// Whether [`diff`] compares times.
@@ -270,11 +270,11 @@ fn different_fields(one: &RecordedEntry, two: &RecordedEntry, same_answer: bool)
 /// Compares two objects, member by member.
 fn compare_members(
     prefix: &str,
-    a: &[(String, Json)],
-    b: &[(String, Json)],
+    a: &[(String, JsonValue)],
+    b: &[(String, JsonValue)],
     found: &mut Vec<String>,
 ) {
-    let of = |members: &[(String, Json)], name: &str| {
+    let of = |members: &[(String, JsonValue)], name: &str| {
         (members.iter().find(|(it, _)| it == name)).map(|(_, value)| value.clone())
     };
     let names = (a.iter()).chain(b.iter().filter(|(name, _)| of(a, name).is_none()));
@@ -285,14 +285,15 @@ fn compare_members(
         let path = format!("{prefix}{name}");
         match (of(a, name), of(b, name)) {
             (Some(one), Some(two)) if is_same(&one, &two) => {}
-            (Some(Json::Object(one)), Some(Json::Object(two)))
+            (Some(JsonValue::Object(one)), Some(JsonValue::Object(two)))
                 if !one.iter().any(|(name, _)| name == "hash") =>
             {
                 compare_members(&format!("{path}."), &one, &two, found);
             }
             (one, two) => {
-                let text =
-                    |value: Option<Json>| value.as_ref().map_or_else(|| "none".to_owned(), shown);
+                let text = |value: Option<JsonValue>| {
+                    value.as_ref().map_or_else(|| "none".to_owned(), shown)
+                };
                 found.push(format!(
                     "{path}: {}, in the second {}",
                     text(one),
@@ -304,7 +305,7 @@ fn compare_members(
 }
 
 /// Whether two values are the same, as far as both recordings have them.
-fn is_same(one: &Json, two: &Json) -> bool {
+fn is_same(one: &JsonValue, two: &JsonValue) -> bool {
     match (one.get("hash"), two.get("hash")) {
         (Some(hash), Some(other)) => {
             hash == other

@@ -8,7 +8,7 @@ use ferromqtt_proto::debug_fields;
 use ferromqtt_proto::packet::{Packet, PacketType, ProtocolVersion};
 
 use crate::fields;
-use crate::json::Json;
+use crate::json::JsonValue;
 use crate::mask::LinkSecrets;
 
 /// The version of the format.
@@ -83,7 +83,7 @@ pub struct RecordedPacket {
     pub bytes: Option<Bytes>,
     /// Whether it is one packet that can be read. Otherwise it is malformed, or its end is missing.
     pub is_whole: bool,
-    pub(crate) fields: Vec<(String, Json)>,
+    pub(crate) fields: Vec<(String, JsonValue)>,
 }
 
 debug_fields!(RecordedPacket {
@@ -108,7 +108,7 @@ impl RecordedPacket {
         }
     }
 
-    pub(crate) fn field(&self, name: &str) -> Option<&Json> {
+    pub(crate) fn field(&self, name: &str) -> Option<&JsonValue> {
         self.fields
             .iter()
             .find(|(it, _)| it == name)
@@ -116,12 +116,15 @@ impl RecordedPacket {
     }
 
     pub(crate) fn packet_id(&self) -> Option<u64> {
-        self.field("packet_id").and_then(Json::number)
+        self.field("packet_id").and_then(JsonValue::number)
     }
 
     /// What makes two packets of a direction the same step of a program: a type, and a topic or filters.
     pub(crate) fn key(&self) -> String {
-        let topic = self.field("topic").and_then(Json::text).unwrap_or_default();
+        let topic = self
+            .field("topic")
+            .and_then(JsonValue::text)
+            .unwrap_or_default();
         let filters = self
             .field("filters")
             .map(ToString::to_string)
@@ -161,9 +164,9 @@ impl fmt::Display for RecordedPacket {
 const MOST_SHOWN: usize = 120;
 
 /// A value for people: data as its length and its text or hash, all else as it is in the file. Long ones are cut.
-pub(crate) fn shown(value: &Json) -> String {
+pub(crate) fn shown(value: &JsonValue) -> String {
     let text = match (
-        value.get("length").and_then(Json::number),
+        value.get("length").and_then(JsonValue::number),
         value.get("hash"),
     ) {
         (Some(length), Some(hash)) => {

@@ -9,16 +9,16 @@ use ferromqtt_proto::packet::{
 };
 use ferromqtt_proto::{SubscriptionOptions, Utf8String};
 
-use crate::json::Json;
+use crate::json::JsonValue;
 
 /// The members of an object, in order.
 #[derive(Default)]
 pub(crate) struct Fields {
-    pub(crate) members: Vec<(String, Json)>,
+    pub(crate) members: Vec<(String, JsonValue)>,
 }
 
 impl Fields {
-    pub(crate) fn put(&mut self, name: &str, value: impl Into<Json>) {
+    pub(crate) fn put(&mut self, name: &str, value: impl Into<JsonValue>) {
         self.members.push((name.to_owned(), value.into()));
     }
 
@@ -57,7 +57,7 @@ pub(crate) fn of_packet(packet: &Packet, version: ProtocolVersion, payloads: boo
             fields.put("packet_id", u64::from(subscribe.packet_id.get()));
             let filters = subscribe.filters.iter();
             let filters = filters.map(|(filter, options)| of_filter(filter, options, is_v5));
-            fields.put("filters", Json::List(filters.collect()));
+            fields.put("filters", JsonValue::List(filters.collect()));
             properties = Some(&subscribe.properties);
         }
         Packet::SubAck(suback) => {
@@ -67,8 +67,8 @@ pub(crate) fn of_packet(packet: &Packet, version: ProtocolVersion, payloads: boo
         }
         Packet::Unsubscribe(unsubscribe) => {
             fields.put("packet_id", u64::from(unsubscribe.packet_id.get()));
-            let filters = unsubscribe.filters.iter().map(Json::from);
-            fields.put("filters", Json::List(filters.collect()));
+            let filters = unsubscribe.filters.iter().map(JsonValue::from);
+            fields.put("filters", JsonValue::List(filters.collect()));
             properties = Some(&unsubscribe.properties);
         }
         Packet::UnsubAck(unsuback) => {
@@ -113,7 +113,7 @@ fn of_connect(fields: &mut Fields, connect: &Connect, payloads: bool) {
     }
 }
 
-fn of_will(will: &Will, payloads: bool) -> Json {
+fn of_will(will: &Will, payloads: bool) -> JsonValue {
     let mut fields = Fields::default();
     fields.put("topic", will.topic.as_str());
     fields.put("qos", u64::from(will.qos.value()));
@@ -122,7 +122,7 @@ fn of_will(will: &Will, payloads: bool) -> Json {
     if !will.properties.is_empty() {
         fields.put("properties", of_properties(&will.properties, payloads));
     }
-    Json::Object(fields.members)
+    JsonValue::Object(fields.members)
 }
 
 fn of_publish(fields: &mut Fields, publish: &PublishPacket, payloads: bool) {
@@ -143,7 +143,7 @@ fn of_ack(fields: &mut Fields, ack: &Ack, is_v5: bool) {
     }
 }
 
-fn of_filter(filter: &str, options: SubscriptionOptions, is_v5: bool) -> Json {
+fn of_filter(filter: &str, options: SubscriptionOptions, is_v5: bool) -> JsonValue {
     let mut fields = Fields::default();
     fields.put("filter", filter);
     fields.put("qos", u64::from(options.qos.value()));
@@ -154,27 +154,27 @@ fn of_filter(filter: &str, options: SubscriptionOptions, is_v5: bool) -> Json {
             fields.put("retain_handling", u64::from(options.retain_handling as u8));
         }
     }
-    Json::Object(fields.members)
+    JsonValue::Object(fields.members)
 }
 
 /// A Reason Code by its number, as in the standard's tables.
-fn reason(reason: ReasonCode) -> Json {
-    Json::Text(format!("0x{:02X}", reason.value()))
+fn reason(reason: ReasonCode) -> JsonValue {
+    JsonValue::Text(format!("0x{:02X}", reason.value()))
 }
 
-fn reasons(codes: &[ReasonCode]) -> Json {
-    Json::List(codes.iter().map(|&code| reason(code)).collect())
+fn reasons(codes: &[ReasonCode]) -> JsonValue {
+    JsonValue::List(codes.iter().map(|&code| reason(code)).collect())
 }
 
 /// Data of the application: how long it is and its hash, and with `payloads` its text, if it is one.
-fn of_data(data: &[u8], payloads: bool) -> Json {
+fn of_data(data: &[u8], payloads: bool) -> JsonValue {
     let mut fields = Fields::default();
     fields.put("length", data.len() as u64);
     fields.put("hash", &*format!("{:016x}", hash(data)));
     if payloads && let Ok(text) = std::str::from_utf8(data) {
         fields.put("text", text);
     }
-    Json::Object(fields.members)
+    JsonValue::Object(fields.members)
 }
 
 /// FNV-1a in 64 bits: to compare recordings, not to hide what was hashed.
@@ -185,16 +185,16 @@ fn hash(data: &[u8]) -> u64 {
 }
 
 /// A property's value.
-trait Field {
-    fn field(&self, payloads: bool) -> Json;
+trait RecordedField {
+    fn field(&self, payloads: bool) -> JsonValue;
 }
 
 macro_rules! numbers {
     ($($type:ty: $value:ident => $number:expr),+ $(,)?) => {
-        $(impl Field for $type {
-            fn field(&self, _: bool) -> Json {
+        $(impl RecordedField for $type {
+            fn field(&self, _: bool) -> JsonValue {
                 let $value = *self;
-                Json::from(u64::from($number))
+                JsonValue::from(u64::from($number))
             }
         })+
     };
@@ -209,20 +209,20 @@ numbers! {
     QoS: value => value.value(),
 }
 
-impl Field for bool {
-    fn field(&self, _: bool) -> Json {
-        Json::Bool(*self)
+impl RecordedField for bool {
+    fn field(&self, _: bool) -> JsonValue {
+        JsonValue::Bool(*self)
     }
 }
 
-impl Field for Utf8String {
-    fn field(&self, _: bool) -> Json {
-        Json::from(self.as_str())
+impl RecordedField for Utf8String {
+    fn field(&self, _: bool) -> JsonValue {
+        JsonValue::from(self.as_str())
     }
 }
 
-impl Field for Bytes {
-    fn field(&self, payloads: bool) -> Json {
+impl RecordedField for Bytes {
+    fn field(&self, payloads: bool) -> JsonValue {
         of_data(self, payloads)
     }
 }
@@ -238,8 +238,8 @@ macro_rules! properties {
             $fields.put("authentication_data", crate::mask::MASK);
         }
         if !subscription_identifiers.is_empty() {
-            let identifiers = subscription_identifiers.iter().map(|&it| Json::from(u64::from(it)));
-            $fields.put("subscription_identifiers", Json::List(identifiers.collect()));
+            let identifiers = subscription_identifiers.iter().map(|&it| JsonValue::from(u64::from(it)));
+            $fields.put("subscription_identifiers", JsonValue::List(identifiers.collect()));
         }
         if !user_properties.is_empty() {
             $fields.put("user_properties", of_user_properties(user_properties.iter(), $payloads));
@@ -247,7 +247,7 @@ macro_rules! properties {
     };
 }
 
-fn of_properties(properties: &Properties, payloads: bool) -> Json {
+fn of_properties(properties: &Properties, payloads: bool) -> JsonValue {
     let mut fields = Fields::default();
     properties! { properties, payloads, fields;
         payload_format_indicator,
@@ -275,11 +275,14 @@ fn of_properties(properties: &Properties, payloads: bool) -> Json {
         subscription_identifier_available,
         shared_subscription_available,
     }
-    Json::Object(fields.members)
+    JsonValue::Object(fields.members)
 }
 
 /// How many there are and a hash of all, and with `payloads` their names and values.
-fn of_user_properties<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, payloads: bool) -> Json {
+fn of_user_properties<'a>(
+    pairs: impl Iterator<Item = (&'a str, &'a str)>,
+    payloads: bool,
+) -> JsonValue {
     let pairs: Vec<_> = pairs.collect();
     let mut all = Vec::new();
     for (name, value) in &pairs {
@@ -292,8 +295,11 @@ fn of_user_properties<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, paylo
     fields.put("count", pairs.len() as u64);
     fields.put("hash", &*format!("{:016x}", hash(&all)));
     if payloads {
-        let pair = |(name, value): (&str, &str)| Json::List(vec![name.into(), value.into()]);
-        fields.put("pairs", Json::List(pairs.into_iter().map(pair).collect()));
+        let pair = |(name, value): (&str, &str)| JsonValue::List(vec![name.into(), value.into()]);
+        fields.put(
+            "pairs",
+            JsonValue::List(pairs.into_iter().map(pair).collect()),
+        );
     }
-    Json::Object(fields.members)
+    JsonValue::Object(fields.members)
 }

@@ -7,7 +7,7 @@ const MOST_DEPTH: usize = 8;
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Json {
+pub(crate) enum JsonValue {
     Null,
     Bool(bool),
     /// As it is written, so that nothing is rounded.
@@ -18,7 +18,7 @@ pub(crate) enum Json {
     Object(Vec<(String, Self)>),
 }
 
-impl Json {
+impl JsonValue {
     pub(crate) fn get(&self, name: &str) -> Option<&Self> {
         match self {
             Self::Object(members) => members.iter().find(|(it, _)| it == name).map(|(_, it)| it),
@@ -41,26 +41,26 @@ impl Json {
     }
 }
 
-impl From<bool> for Json {
+impl From<bool> for JsonValue {
     fn from(value: bool) -> Self {
         Self::Bool(value)
     }
 }
 
-impl From<u64> for Json {
+impl From<u64> for JsonValue {
     fn from(value: u64) -> Self {
         Self::Number(value.to_string())
     }
 }
 
-impl From<&str> for Json {
+impl From<&str> for JsonValue {
     fn from(value: &str) -> Self {
         Self::Text(value.to_owned())
     }
 }
 
 /// Compact, in one line.
-impl fmt::Display for Json {
+impl fmt::Display for JsonValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => f.write_str("null"),
@@ -110,7 +110,7 @@ fn write_text(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
 }
 
 /// Reads one value, which is all of `text`. `None` when it is no JSON, or lies too deep.
-pub(crate) fn parse(text: &str) -> Option<Json> {
+pub(crate) fn parse(text: &str) -> Option<JsonValue> {
     let mut parser = Parser { text, at: 0 };
     let value = parser.value(0)?;
     parser.blank();
@@ -142,7 +142,7 @@ impl<'a> Parser<'a> {
         comes
     }
 
-    fn value(&mut self, depth: usize) -> Option<Json> {
+    fn value(&mut self, depth: usize) -> Option<JsonValue> {
         if depth > MOST_DEPTH {
             return None;
         }
@@ -150,34 +150,34 @@ impl<'a> Parser<'a> {
         Some(match self.rest().bytes().next()? {
             b'{' => self.object(depth)?,
             b'[' => self.list(depth)?,
-            b'"' => Json::Text(self.string()?),
-            b't' if self.takes("true") => Json::Bool(true),
-            b'f' if self.takes("false") => Json::Bool(false),
-            b'n' if self.takes("null") => Json::Null,
+            b'"' => JsonValue::Text(self.string()?),
+            b't' if self.takes("true") => JsonValue::Bool(true),
+            b'f' if self.takes("false") => JsonValue::Bool(false),
+            b'n' if self.takes("null") => JsonValue::Null,
             _ => self.number()?,
         })
     }
 
-    fn list(&mut self, depth: usize) -> Option<Json> {
+    fn list(&mut self, depth: usize) -> Option<JsonValue> {
         let mut items = Vec::new();
         self.takes("[");
         if self.takes("]") {
-            return Some(Json::List(items));
+            return Some(JsonValue::List(items));
         }
         loop {
             items.push(self.value(depth + 1)?);
             if self.takes("]") {
-                return Some(Json::List(items));
+                return Some(JsonValue::List(items));
             }
             self.takes(",").then_some(())?;
         }
     }
 
-    fn object(&mut self, depth: usize) -> Option<Json> {
+    fn object(&mut self, depth: usize) -> Option<JsonValue> {
         let mut members = Vec::new();
         self.takes("{");
         if self.takes("}") {
-            return Some(Json::Object(members));
+            return Some(JsonValue::Object(members));
         }
         loop {
             self.blank();
@@ -185,19 +185,19 @@ impl<'a> Parser<'a> {
             self.takes(":").then_some(())?;
             members.push((name, self.value(depth + 1)?));
             if self.takes("}") {
-                return Some(Json::Object(members));
+                return Some(JsonValue::Object(members));
             }
             self.takes(",").then_some(())?;
         }
     }
 
-    fn number(&mut self) -> Option<Json> {
+    fn number(&mut self) -> Option<JsonValue> {
         let rest = self.rest();
         let is_part = |it: char| it.is_ascii_digit() || matches!(it, '-' | '+' | '.' | 'e' | 'E');
         let digits = &rest[..rest.find(|it| !is_part(it)).unwrap_or(rest.len())];
         digits.parse::<f64>().ok().filter(|it| it.is_finite())?;
         self.at += digits.len();
-        Some(Json::Number(digits.to_owned()))
+        Some(JsonValue::Number(digits.to_owned()))
     }
 
     fn string(&mut self) -> Option<String> {
@@ -281,17 +281,17 @@ mod tests {
         assert_eq!(text.text(), Some("é😀/\n"));
     }
 
-    fn any_json() -> impl Strategy<Value = Json> {
+    fn any_json() -> impl Strategy<Value = JsonValue> {
         let leaf = prop_oneof![
-            Just(Json::Null),
-            any::<bool>().prop_map(Json::Bool),
-            any::<u64>().prop_map(Json::from),
-            ".{0,8}".prop_map(Json::Text),
+            Just(JsonValue::Null),
+            any::<bool>().prop_map(JsonValue::Bool),
+            any::<u64>().prop_map(JsonValue::from),
+            ".{0,8}".prop_map(JsonValue::Text),
         ];
         leaf.prop_recursive(3, 12, 3, |inner| {
             prop_oneof![
-                prop::collection::vec(inner.clone(), 0..3).prop_map(Json::List),
-                prop::collection::vec((".{0,4}", inner), 0..3).prop_map(Json::Object),
+                prop::collection::vec(inner.clone(), 0..3).prop_map(JsonValue::List),
+                prop::collection::vec((".{0,4}", inner), 0..3).prop_map(JsonValue::Object),
             ]
         })
     }

@@ -15,7 +15,7 @@ use ferromqtt_proto::packet::{self, Packet, PacketType, ProtocolVersion};
 use crate::cutter::{Cut, PacketCutter};
 use crate::entry::{ClosedBy, Receiver, VERSION, kind_name, packet_type};
 use crate::fields::{self, Fields};
-use crate::json::Json;
+use crate::json::JsonValue;
 use crate::mask::LinkSecrets;
 
 /// What a recording keeps of what belongs to the application: payloads, Correlation Data and User Properties.
@@ -115,7 +115,7 @@ impl Recorder {
         let mut header = Fields::default();
         header.put("mqttlog", VERSION);
         header.put("payloads", payloads == RecordedPayloads::Whole);
-        written.write(&format!("{}\n", Json::Object(header.members)));
+        written.write(&format!("{}\n", JsonValue::Object(header.members)));
         Self {
             payloads,
             shared: Arc::new(Mutex::new(written)),
@@ -318,13 +318,13 @@ impl RecordedLink {
         for line in lines {
             let mut fields = Fields::default();
             let at = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
-            fields.put("at", Json::Number(at));
+            fields.put("at", JsonValue::Number(at));
             fields.put("link", self.number);
             if !self.client.is_empty() {
                 fields.put("client", self.client.as_str());
             }
             fields.members.extend(line.members);
-            let _ = writeln!(text, "{}", Json::Object(fields.members)); // a String takes everything
+            let _ = writeln!(text, "{}", JsonValue::Object(fields.members)); // a String takes everything
         }
         written.write(&text);
     }

@@ -11,7 +11,7 @@ use ferromqtt_proto::shown::peer_text;
 use thiserror::Error;
 
 use crate::entry::{ClosedBy, Receiver, RecordedEntry, RecordedEvent, RecordedPacket, VERSION};
-use crate::json::{self, Json};
+use crate::json::{self, JsonValue};
 
 /// What went by some links, read from what a [`Recorder`](crate::Recorder) has written.
 #[derive(Clone)]
@@ -139,20 +139,20 @@ fn read_header(line: &str) -> Result<bool, RecordingError> {
     let version = header
         .as_ref()
         .and_then(|it| it.get("mqttlog"))
-        .and_then(Json::number);
+        .and_then(JsonValue::number);
     match version {
         None => return Err(wrong("the first line begins with {\"mqttlog\":1")),
         Some(VERSION) => {}
         Some(version) => return Err(RecordingError::Version { version }),
     }
     match header.as_ref().and_then(|it| it.get("payloads")) {
-        Some(Json::Bool(payloads)) => Ok(*payloads),
+        Some(JsonValue::Bool(payloads)) => Ok(*payloads),
         _ => Err(wrong("it does not say whether there are `payloads`")),
     }
 }
 
 fn read_line(line: usize, text: &str, payloads: bool) -> Result<RecordedEntry, &'static str> {
-    let Some(Json::Object(members)) = json::parse(text) else {
+    let Some(JsonValue::Object(members)) = json::parse(text) else {
         return Err("it is no JSON object");
     };
     let mut fields = Vec::new();
@@ -160,13 +160,13 @@ fn read_line(line: usize, text: &str, payloads: bool) -> Result<RecordedEntry, &
     let (mut to, mut name, mut event, mut bytes, mut is_whole) = (None, None, None, None, true);
     for (member, value) in members {
         match (&*member, value) {
-            ("at", Json::Number(digits)) => at = read_time(&digits),
+            ("at", JsonValue::Number(digits)) => at = read_time(&digits),
             ("link", value) => link = value.number(),
-            ("client", Json::Text(text)) => client = Some(text),
-            ("event", Json::Text(text)) => event = Some(text),
-            ("to", Json::Text(text)) => to = Some(text),
-            ("packet", Json::Text(text)) => name = Some(text),
-            ("bytes", Json::Text(text)) => {
+            ("client", JsonValue::Text(text)) => client = Some(text),
+            ("event", JsonValue::Text(text)) => event = Some(text),
+            ("to", JsonValue::Text(text)) => to = Some(text),
+            ("packet", JsonValue::Text(text)) => name = Some(text),
+            ("bytes", JsonValue::Text(text)) => {
                 bytes = Some(read_hex(&text).ok_or("its `bytes` are no hexadecimal digits")?);
             }
             (_, value) => {

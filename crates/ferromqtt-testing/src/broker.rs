@@ -10,7 +10,7 @@ use ferromqtt_proto::packet::{
 };
 
 use crate::connection::{BrokerConnection, ConnectionId, ConnectionPhase};
-use crate::front::Front;
+use crate::front::BrokerFront;
 use crate::memory::Meter;
 use crate::options::BrokerOptions;
 use crate::outbound::SendQueue;
@@ -59,7 +59,7 @@ pub struct Broker {
     /// The links with their faults and the journal, once somebody asks for either.
     pub(crate) wire: Option<Box<Wire>>,
     /// What records the links, or serves them in the broker's stead.
-    pub(crate) front: Option<Box<Front>>,
+    pub(crate) front: Option<Box<BrokerFront>>,
     opened: u64,
     /// The latest time that the host passed: `poll_transmit` sends queued messages by it.
     pub(crate) now: Option<Instant>,

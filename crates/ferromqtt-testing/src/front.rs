@@ -13,7 +13,7 @@ use crate::replay::{Replay, ReplayError};
 
 /// A broker has none before somebody asks for a recorder or a replay.
 #[derive(Debug, Default)]
-pub(crate) struct Front {
+pub(crate) struct BrokerFront {
     recorder: Option<Recorder>,
     links: HashMap<ConnectionId, FrontLink>,
     replay: Option<Replay>,
@@ -27,7 +27,7 @@ struct FrontLink {
     seen: usize,
 }
 
-impl Front {
+impl BrokerFront {
     /// What serves in the broker's stead.
     pub(crate) const fn replay(&self) -> Option<&Replay> {
         self.replay.as_ref()
@@ -49,9 +49,9 @@ impl Broker {
     /// When the recording has no payloads, or holds a packet of the server that was not recorded as a whole.
     pub fn from_recording(recording: &Recording) -> Result<Self, ReplayError> {
         let mut broker = Self::new(BrokerOptions::default());
-        broker.front = Some(Box::new(Front {
+        broker.front = Some(Box::new(BrokerFront {
             replay: Some(Replay::new(recording)?),
-            ..Front::default()
+            ..BrokerFront::default()
         }));
         Ok(broker)
     }

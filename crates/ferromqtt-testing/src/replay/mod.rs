@@ -378,7 +378,7 @@ impl Replay {
 
     /// The first packet of a client on a link that has not come yet.
     fn expected(&self, link: usize, is_wanted: impl Fn(&Packet) -> bool) -> Option<usize> {
-        let is_expected = |step: &script::Step| match &step.action {
+        let is_expected = |step: &script::ScriptStep| match &step.action {
             Action::Expect { packet, .. } => {
                 step.link == link && step.met.is_none() && is_wanted(packet)
             }

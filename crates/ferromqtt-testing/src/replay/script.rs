@@ -1,6 +1,7 @@
 //! A recording as the steps of a play.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use super::error::ReplayError;
 
 /// A line of the recording.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(super) struct ScriptStep {
     pub(super) line: usize,
     pub(super) at: Duration,
     /// Which of [`Script::links`].
@@ -22,7 +23,6 @@ pub(super) struct Step {
 }
 
 /// What happens at a step.
-#[derive(Debug)]
 pub(super) enum Action {
     /// The client opens the link.
     Open,
@@ -45,6 +45,19 @@ pub(super) enum Action {
     Skip,
 }
 
+/// Without the bytes, which hold payloads.
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open => f.write_str("Open"),
+            Self::Expect { packet, .. } => f.debug_tuple("Expect").field(packet).finish(),
+            Self::Send { packet, .. } => f.debug_tuple("Send").field(packet).finish(),
+            Self::Close(by) => f.debug_tuple("Close").field(by).finish(),
+            Self::Skip => f.write_str("Skip"),
+        }
+    }
+}
+
 /// A link of the recording.
 #[derive(Debug)]
 pub(super) struct ScriptLink {
@@ -55,7 +68,7 @@ pub(super) struct ScriptLink {
 
 #[derive(Debug)]
 pub(super) struct Script {
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<ScriptStep>,
     pub(super) links: Vec<ScriptLink>,
 }
 
@@ -92,7 +105,7 @@ impl Script {
                 }
                 _ => Action::Skip,
             };
-            script.steps.push(Step {
+            script.steps.push(ScriptStep {
                 line: entry.line,
                 at: entry.at,
                 link,

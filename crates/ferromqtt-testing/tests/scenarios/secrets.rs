@@ -6,11 +6,12 @@ use ferromqtt_proto::packet::{
     Auth, Connect, Packet, PacketType, Properties, ProtocolVersion, QoS, ReasonCode,
 };
 use ferromqtt_testing::{
-    Authentication, BrokerOptions, FaultAction, FaultError, FaultRule, Journal, JournalEvent,
-    JournalLink, JournalMessage, JournalPacket, User,
+    Authentication, Broker, BrokerOptions, FaultAction, FaultError, FaultRule, Journal, JournalEvent,
+    JournalLink, JournalMessage, JournalPacket, ReplayError, ReplayMismatch, User,
 };
 
 use crate::markers::*;
+use crate::recordings::record;
 use crate::scene::{Scene, connect_persistent, publish, retained, text, will};
 
 const V5: ProtocolVersion = ProtocolVersion::V5;
@@ -150,10 +151,38 @@ async fn a_connection_in_memory_does_not_show_what_is_on_its_way() {
     look(&broker);
 }
 
+#[test]
+fn a_replay_shows_no_secret_in_any_state() {
+    let program = |scene: &mut Scene, topic: &str| {
+        let (client, _) = scene.join(login("a"));
+        scene.subscribe(client, "#", QoS::AtLeastOnce);
+        look(&scene.broker);
+        scene.send(client, &Packet::Publish(publish(topic, MARKER, QoS::ExactlyOnce)));
+        look(&scene.broker); // output that nobody has taken
+    };
+    let mut scene = Scene::with(guarded);
+    let memory = record(&mut scene);
+    program(&mut scene, "t");
+    let recording = memory.recording();
+    look(&recording);
+    look(&recording.entries());
+    let mut scene = Scene::serving(Broker::from_recording(&recording).unwrap());
+    program(&mut scene, "t");
+    let unfinished: ReplayError = scene.broker.check_replay().unwrap_err();
+    look_at_error(&unfinished);
+    let mut scene = Scene::serving(Broker::from_recording(&recording).unwrap());
+    program(&mut scene, "another");
+    let Err(ReplayError::Mismatch(mismatch)) = scene.broker.check_replay() else {
+        panic!("another topic is no mismatch");
+    };
+    let mismatch: ReplayMismatch = *mismatch;
+    look_at_error(&mismatch);
+}
+
 /// Public types that can hold neither a payload nor what authenticates; `TestBroker` is looked at by the client's test.
-const WITHOUT_SECRETS: &str = "BrokerStats ConnectionId TestBroker BrokerOptionsError BrokerStopped SessionStats Broker BrokerSide CutPoint FaultId \
+const WITHOUT_SECRETS: &str = "BrokerStats ConnectionId TestBroker BrokerOptionsError BrokerStopped SessionStats BrokerSide CutPoint FaultId \
      BrokerUnreachable ExpectedMessages FaultHandle \
-     FaultPlace FaultTextError FaultTimes FaultTiming LinkChange LinkHandle MessageFilter NotPublished PacketFilter RestartKeeps";
+     FaultPlace FaultTextError FaultTimes FaultTiming LinkChange LinkHandle MessageFilter NotPublished PacketFilter RestartKeeps FaultFileError FaultFileProblem";
 
 #[test]
 fn every_public_type_is_known() {
