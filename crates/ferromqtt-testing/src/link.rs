@@ -141,12 +141,12 @@ where
 }
 
 /// A chunk that the broker has handed out and that is not written yet, counted among those of all connections.
-struct Unsent<'a> {
+struct UnsentChunk<'a> {
     bytes: Bytes,
     count: &'a AtomicUsize,
 }
 
-impl<'a> Unsent<'a> {
+impl<'a> UnsentChunk<'a> {
     const fn new(count: &'a AtomicUsize) -> Self {
         Self {
             bytes: Bytes::new(),
@@ -176,7 +176,7 @@ impl<'a> Unsent<'a> {
     }
 }
 
-impl Drop for Unsent<'_> {
+impl Drop for UnsentChunk<'_> {
     fn drop(&mut self) {
         self.set(Bytes::new());
     }
@@ -189,7 +189,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut input = BytesMut::new();
-    let mut output = Unsent::new(&link.shared.unsent);
+    let mut output = UnsentChunk::new(&link.shared.unsent);
     let mut paused = false;
     loop {
         if output.is_empty() {
@@ -226,7 +226,7 @@ fn poll_move<S>(
     stream: &mut S,
     cx: &mut Context<'_>,
     input: Option<&mut BytesMut>,
-    output: &mut Unsent<'_>,
+    output: &mut UnsentChunk<'_>,
     notified: Pin<&mut Notified<'_>>,
 ) -> Poll<io::Result<Option<usize>>>
 where

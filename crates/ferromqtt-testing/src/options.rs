@@ -101,7 +101,7 @@ pub struct BrokerOptions {
     /// SUBACK of 3.1.1, and ends the connection of 3.1, whose SUBACK cannot refuse. So do the next two, but for Subscription
     /// Identifiers, which 3.x does not know.
     pub wildcard_subscription_available: bool,
-    /// How many packets, and how many accepted messages, the [`Journal`](crate::Journal) holds; 0 turns it off. Default: none,
+    /// How many packets, and how many accepted messages, the [`BrokerJournal`](crate::BrokerJournal) holds; 0 turns it off. Default: none,
     /// which is off in [`Broker`](crate::Broker), and 10,000 in `TestBroker`. It costs a copy of each packet.
     pub journal_packets: Option<usize>,
     /// How many bytes the packets in the journal take, and how many its messages. Default 16 MiB each.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ferromqtt import _shown
 from ferromqtt._native import Hint, Phase, authority, failure_text
+from ferromqtt._transport.memory import BrokerDownError
 from ferromqtt.exceptions import MqttError, MqttTimeoutError
 
 if TYPE_CHECKING:
@@ -186,9 +187,13 @@ def connect_error(
 
 def stopped_error(address: str, cause: Exception) -> MqttError:
     """Return the exception for a test broker that refuses a link in memory."""
-    error = MqttError(
-        f"{cause}: cannot connect to {address}: it is stopped (start it again, or make another)"
-    )
+    if isinstance(cause, BrokerDownError):
+        text = f"{cause}: cannot connect to {address}: a fault keeps it down until restart or heal"
+    else:
+        text = (
+            f"{cause}: cannot connect to {address}: it is stopped (start it again, or make another)"
+        )
+    error = MqttError(text)
     error.phase = _NAMES[Phase.CONNECT]
     error.address = address
     error.__cause__ = cause

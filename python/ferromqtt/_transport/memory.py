@@ -73,6 +73,10 @@ class MemoryTransport(asyncio.Transport):
         self._eof_read = False
         self._reset = False
         """The peer has gone without having read everything."""
+        self._resets = False
+        """The peer is to see a reset, whatever this end has read."""
+        self.observer: Callable[[], None] | None = None
+        """Called when the other end has read something."""
         self._closing = False
         self._ended = False
         """`connection_lost` was called, or is due."""
@@ -109,6 +113,19 @@ class MemoryTransport(asyncio.Transport):
     def abort(self) -> None:
         """End the link at once; what is unsent is lost."""
         self._end(None)
+
+    def reset(self) -> None:
+        """End the link at once, as `abort` does; the other end is told of a reset."""
+        self._resets = True
+        self._end(None)
+
+    @property
+    def in_transit(self) -> int:
+        """How many bytes are on their way, in both directions."""
+        peer = self.peer
+        if peer is None or self._ended:
+            return 0
+        return len(self._unsent) + len(self._arrived) + len(peer._unsent) + len(peer._arrived)  # noqa: SLF001 - the other end
 
     def is_closing(self) -> bool:
         """Return whether it was closed, or has ended."""
@@ -187,6 +204,8 @@ class MemoryTransport(asyncio.Transport):
 
     def peer_reads(self) -> None:
         """Send more, later: the other end has read something."""
+        if self.observer:
+            self.observer()
         if self._unsent and not self._sending_due:
             self._sending_due = True
             self._loop.call_soon(self._send_on)
@@ -312,7 +331,7 @@ class MemoryTransport(asyncio.Transport):
             self._protocol.connection_lost(cast("Exception | None", error))
         finally:
             if peer is not None and peer.peer is not None:
-                peer.peer_has_ended(unread=bool(self._arrived))
+                peer.peer_has_ended(unread=self._resets or bool(self._arrived))
             self._arrived.clear()
 
     def _report(self, error: BaseException, message: str) -> None:
@@ -323,6 +342,13 @@ class MemoryTransport(asyncio.Transport):
             "protocol": self._protocol,
         }
         self._loop.call_exception_handler(context)
+
+
+class BrokerDownError(ConnectionRefusedError):
+    """A test broker cannot be reached: a fault has cut it off, or it is being restarted."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
 
 def _reset_error() -> ConnectionResetError:

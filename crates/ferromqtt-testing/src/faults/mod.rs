@@ -8,6 +8,7 @@ mod installed;
 mod plan;
 mod rule;
 mod text;
+mod tokens;
 mod words;
 
 pub use action::{CutPoint, FaultAction};
@@ -18,5 +19,5 @@ pub use installed::FaultId;
 pub(crate) use installed::{InstalledFaults, Judged, PacketInView};
 pub(crate) use plan::{FaultPlan, PacketFate, PlannedCut, PlannedWait};
 pub use rule::{FaultPlace, FaultRule, FaultTimes, FaultTiming};
-pub use text::FaultTextError;
 pub(crate) use text::parse_kind_byte;
+pub use text::{FaultTextError, parse_duration};

@@ -5,18 +5,18 @@ use std::fmt::Write;
 use ferromqtt_proto::Utf8String;
 use ferromqtt_proto::shown::peer_text;
 
-use super::Journal;
+use super::BrokerJournal;
 use super::records::{BrokerSide, JournalEvent, JournalLink, JournalPacket};
 use crate::connection::ConnectionId;
 
 /// Width of the column between client and broker.
 const WIDTH: usize = 60;
 
-pub(super) fn draw(journal: &Journal, most: usize) -> String {
+pub(super) fn draw(journal: &BrokerJournal, most: usize) -> String {
     let events = journal.events();
     let total = events.clone().count();
     let skipped = total.saturating_sub(most);
-    let Some(start) = journal.start() else {
+    let Some(start) = journal.began() else {
         return "(no packets)\n".to_owned();
     };
     let shown: Vec<_> = events.skip(skipped).collect();

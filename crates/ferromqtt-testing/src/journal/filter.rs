@@ -5,7 +5,7 @@ use ferromqtt_proto::packet::PacketType;
 use super::records::{BrokerSide, JournalPacket};
 use crate::connection::ConnectionId;
 
-/// Selects packets of the [`Journal`](crate::Journal). The default selects all; each method narrows it. A [`PacketType`] alone
+/// Selects packets of the [`BrokerJournal`](crate::BrokerJournal). The default selects all; each method narrows it. A [`PacketType`] alone
 /// converts into the filter for it.
 ///
 /// ```

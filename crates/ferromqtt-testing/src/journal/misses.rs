@@ -18,7 +18,7 @@ const CHART_LINES: usize = 30;
 /// How many messages that nearly fit are shown.
 const SHOWN: usize = 3;
 
-/// Selects messages of the [`Journal`](crate::Journal): by the topic, and by what else is set. A `&str` converts into the
+/// Selects messages of the [`BrokerJournal`](crate::BrokerJournal): by the topic, and by what else is set. A `&str` converts into the
 /// filter for its topics.
 ///
 /// Its text is one line: `topic "a/+"  payload "42"  QoS 1`.
@@ -145,7 +145,7 @@ impl Broker {
         let Some(journal) = self.journal() else {
             return text + "  the broker keeps no journal: its option journal_packets is 0\n";
         };
-        if let Some(start) = journal.start() {
+        if let Some(start) = journal.began() {
             text += &filter.near_misses(start, journal.messages());
         }
         for rule in self.unused_faults() {

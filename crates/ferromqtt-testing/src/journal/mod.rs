@@ -28,26 +28,29 @@ const ENTRY: usize = 256;
 ///
 /// Its size is bounded by [`BrokerOptions::journal_packets`](crate::BrokerOptions::journal_packets) and
 /// [`BrokerOptions::journal_bytes`](crate::BrokerOptions::journal_bytes): beyond them the oldest entries are dropped, which
-/// [`Journal::dropped`] counts. It never holds a Password or Authentication Data: those read as `***`.
+/// [`BrokerJournal::dropped`] counts. It never holds a Password or Authentication Data: those read as `***`.
 #[derive(Debug)]
-pub struct Journal {
+pub struct BrokerJournal {
     maximum_entries: usize,
     maximum_bytes: usize,
+    began: Option<Instant>,
     events: Ring<JournalEvent>,
     messages: Ring<JournalMessage>,
 }
 
-impl Journal {
+impl BrokerJournal {
     pub(crate) fn new(maximum_entries: usize, maximum_bytes: usize) -> Self {
         Self {
             maximum_entries,
             maximum_bytes,
+            began: None,
             events: Ring::default(),
             messages: Ring::default(),
         }
     }
 
     pub(crate) fn push(&mut self, mut event: JournalEvent) {
+        self.began.get_or_insert_with(|| event.at());
         let size = match &mut event {
             JournalEvent::Packet(packet) => {
                 if let Some(packet) = &mut packet.packet {
@@ -61,6 +64,7 @@ impl Journal {
     }
 
     pub(crate) fn accept(&mut self, message: JournalMessage, size: usize) {
+        self.began.get_or_insert(message.at);
         (self.messages).push(message, size, self.maximum_entries, self.maximum_bytes);
     }
 
@@ -106,9 +110,10 @@ impl Journal {
         chart::draw(self, most)
     }
 
-    /// When it begins.
-    pub(crate) fn start(&self) -> Option<Instant> {
-        self.events().next().map(JournalEvent::at)
+    /// When the first entry was made, also when that was dropped since; `None` while nothing has happened. Times of charts
+    /// and failures are relative to it.
+    pub const fn began(&self) -> Option<Instant> {
+        self.began
     }
 }
 

@@ -19,7 +19,7 @@ pub enum BrokerSide {
     Receives,
 }
 
-/// An entry of the [`Journal`](crate::Journal).
+/// An entry of the [`BrokerJournal`](crate::BrokerJournal).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum JournalEvent {

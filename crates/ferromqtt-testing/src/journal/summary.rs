@@ -65,9 +65,9 @@ pub(crate) fn shown_payload(payload: &[u8]) -> String {
 
 /// What there is to say, in order, separated by commas.
 #[derive(Default)]
-struct Parts(Vec<String>);
+struct SummaryParts(Vec<String>);
 
-impl Parts {
+impl SummaryParts {
     fn add(&mut self, part: impl Into<String>) {
         self.0.push(part.into());
     }
@@ -109,8 +109,8 @@ impl fmt::Display for JournalPacket {
     }
 }
 
-fn parts(packet: &Packet, seen: &JournalPacket) -> Parts {
-    let mut parts = Parts::default();
+fn parts(packet: &Packet, seen: &JournalPacket) -> SummaryParts {
+    let mut parts = SummaryParts::default();
     let kind = kind_of(packet);
     match packet {
         Packet::Connect(connect) => {

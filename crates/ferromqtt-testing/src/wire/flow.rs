@@ -6,8 +6,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use ferromqtt_proto::codec::FixedHeader;
 use ferromqtt_proto::packet::{self, PacketLimits};
 
-use super::lane::{Lane, LinkEnd, Traffic};
-use super::{Link, Reachable, Wire};
+use super::lane::{Lane, LaneEnd, Traffic};
+use super::{Reachable, Wire, WireLink};
 use crate::broker::Broker;
 use crate::connection::{BrokerConnection, ConnectionId};
 use crate::journal::{BrokerSide, LinkChange};
@@ -19,7 +19,7 @@ impl Broker {
         let Some(wire) = &mut self.wire else {
             return true;
         };
-        let mut link = Link::new(wire.maximum_postponed);
+        let mut link = WireLink::new(wire.maximum_postponed);
         let reaches = match wire.reachable {
             Reachable::Yes => true,
             Reachable::Down(until) => now >= until,
@@ -88,10 +88,13 @@ impl Broker {
         };
         link.host_open = false;
         link.outbound.discard();
+        if !self.connections.contains_key(&id) {
+            return self.forget_link(id); // the broker has closed it, and the client never saw that
+        }
         if link.half_open {
             return; // the broker is not told
         }
-        (link.inbound).finish(now, &mut wire.random, LinkEnd::Closed);
+        (link.inbound).finish(now, &mut wire.random, LaneEnd::Closed);
         wire.note_link(now, id, LinkChange::ClosedByClient);
         self.run_inbound(now, id);
         self.void_output(now, id);
@@ -113,7 +116,7 @@ impl Broker {
                         link.arrived = arrived;
                     }
                 }
-                Some(Traffic::End(LinkEnd::Closed)) => {
+                Some(Traffic::End(LaneEnd::Closed)) => {
                     self.forget_link(id);
                     self.take_end(now, id);
                 }
@@ -250,9 +253,9 @@ impl Broker {
             self.forget_link(id); // of a half-open one the client is not told: the host keeps its transport
             return;
         }
-        (link.outbound).finish(now, &mut wire.random, LinkEnd::Closed);
+        (link.outbound).finish(now, &mut wire.random, LaneEnd::Closed);
         match link.outbound.ends_next(now) {
-            true => self.end_towards_host(now, id, LinkEnd::Closed),
+            true => self.end_towards_host(now, id, LaneEnd::Closed),
             false => self.arm_link(now, id),
         }
         if let Some(wire) = self.wire.as_deref_mut() {
@@ -261,8 +264,8 @@ impl Broker {
     }
 
     /// The end of a link has arrived at the client.
-    fn end_towards_host(&mut self, now: Instant, id: ConnectionId, end: LinkEnd) {
-        if end != LinkEnd::Closed {
+    fn end_towards_host(&mut self, now: Instant, id: ConnectionId, end: LaneEnd) {
+        if end != LaneEnd::Closed {
             return self.sever(now, id, end);
         }
         if let Some(wire) = self.wire.as_deref_mut() {
@@ -273,7 +276,7 @@ impl Broker {
     }
 
     /// Ends a link for both sides, now. The will is published.
-    pub(crate) fn sever(&mut self, now: Instant, id: ConnectionId, end: LinkEnd) {
+    pub(crate) fn sever(&mut self, now: Instant, id: ConnectionId, end: LaneEnd) {
         let Some(wire) = self.wire.as_deref_mut() else {
             return;
         };
@@ -281,14 +284,14 @@ impl Broker {
             return;
         };
         let change = match end {
-            LinkEnd::Closed => LinkChange::ClosedByBroker,
-            LinkEnd::Cut => LinkChange::Cut,
-            LinkEnd::Reset => LinkChange::Reset,
+            LaneEnd::Closed => LinkChange::ClosedByBroker,
+            LaneEnd::Cut => LinkChange::Cut,
+            LaneEnd::Reset => LinkChange::Reset,
         };
         let host_open = link.host_open;
         wire.note_link(now, id, change);
         if host_open {
-            wire.to_close.push_back((id, end == LinkEnd::Reset));
+            wire.to_close.push_back((id, end == LaneEnd::Reset));
         }
         self.forget_link(id);
         self.take_end(now, id);
@@ -302,7 +305,9 @@ impl Broker {
     }
 
     pub(crate) fn handle_link_timeout(&mut self, now: Instant, id: ConnectionId) {
+        let was_paused = self.input_paused(id);
         self.run_inbound(now, id);
+        let resumes = was_paused && !self.input_paused(id);
         let Some(wire) = self.wire.as_deref_mut() else {
             return;
         };
@@ -310,7 +315,7 @@ impl Broker {
             return;
         };
         link.outbound.settle(now, &mut wire.random);
-        if link.outbound.has_arrived(now) {
+        if resumes || link.outbound.has_arrived(now) {
             wire.announce(id);
         }
         self.arm_link(now, id);
@@ -328,7 +333,7 @@ impl Broker {
         }
     }
 
-    pub(crate) fn link_mut(&mut self, id: ConnectionId) -> Option<&mut Link> {
+    pub(crate) fn link_mut(&mut self, id: ConnectionId) -> Option<&mut WireLink> {
         self.wire.as_deref_mut()?.links.get_mut(&id)
     }
 }
@@ -342,7 +347,7 @@ impl Wire {
     }
 }
 
-impl Link {
+impl WireLink {
     pub(super) fn lane(&mut self, side: BrokerSide) -> &mut Lane {
         match side {
             BrokerSide::Sends => &mut self.outbound,

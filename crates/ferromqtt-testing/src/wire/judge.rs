@@ -9,9 +9,9 @@ use ferromqtt_proto::packet::{
     ReasonCode, SubAck, UnsubAck,
 };
 
-use super::lane::{LinkEnd, Traffic};
+use super::lane::{LaneEnd, Traffic};
 use super::postponed::{Wait, Waiting};
-use super::{Link, Wire};
+use super::{Wire, WireLink};
 use crate::broker::Broker;
 use crate::connection::{ConnectionId, ConnectionPhase};
 use crate::faults::{
@@ -31,7 +31,7 @@ struct CutPacket {
 }
 
 impl CutPacket {
-    fn read(bytes: Bytes, link: &mut Link, side: BrokerSide) -> Self {
+    fn read(bytes: Bytes, link: &mut WireLink, side: BrokerSide) -> Self {
         let mut at = 0;
         let packet = packet::decode(&bytes, &mut at, link.version).ok();
         let packet = packet.filter(|_| at == bytes.len());
@@ -186,7 +186,7 @@ impl Broker {
             traffic.push(Traffic::Bytes(cut.bytes.clone()));
             wire.note_packet(now, id, BrokerSide::Sends, &cut, None, true);
         }
-        traffic.push(Traffic::End(LinkEnd::Cut));
+        traffic.push(Traffic::End(LaneEnd::Cut));
         let Wire { links, random, .. } = wire;
         if let Some(link) = links.get_mut(&id) {
             (link.outbound).accept(now, random, Waiting::behind(None, traffic));
@@ -368,10 +368,10 @@ impl Wire {
     }
 }
 
-const fn end(reset: bool) -> LinkEnd {
+const fn end(reset: bool) -> LaneEnd {
     match reset {
-        true => LinkEnd::Reset,
-        false => LinkEnd::Cut,
+        true => LaneEnd::Reset,
+        false => LaneEnd::Cut,
     }
 }
 

@@ -19,7 +19,7 @@ const PIECE: Duration = Duration::from_millis(100);
 
 /// How a link ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LinkEnd {
+pub(crate) enum LaneEnd {
     /// One side closed it, behind what it had sent.
     Closed,
     /// A fault ended it.
@@ -32,7 +32,7 @@ pub(crate) enum LinkEnd {
 #[derive(Clone)]
 pub(crate) enum Traffic {
     Bytes(Bytes),
-    End(LinkEnd),
+    End(LaneEnd),
 }
 
 impl Traffic {
@@ -130,7 +130,7 @@ impl Lane {
 
     /// The sender ended the link: nothing comes behind what it has sent. What a rule holds until somebody releases it ends with
     /// the link; what is only late still arrives.
-    pub(crate) fn finish(&mut self, now: Instant, random: &mut Random, end: LinkEnd) {
+    pub(crate) fn finish(&mut self, now: Instant, random: &mut Random, end: LaneEnd) {
         if self.ended {
             return;
         }
@@ -165,7 +165,7 @@ impl Lane {
             self.schedule(now, random, Traffic::Bytes(bytes));
         }
         if is_last {
-            self.schedule(now, random, Traffic::End(LinkEnd::Cut));
+            self.schedule(now, random, Traffic::End(LaneEnd::Cut));
             self.ended = true;
         }
     }

@@ -22,7 +22,7 @@ use ferromqtt_proto::{Utf8String, debug_fields};
 use crate::broker::Broker;
 use crate::connection::{BrokerConnection, ConnectionId, ConnectionPhase};
 use crate::faults::InstalledFaults;
-use crate::journal::{Journal, JournalEvent, JournalLink, JournalMessage, LinkChange};
+use crate::journal::{BrokerJournal, JournalEvent, JournalLink, JournalMessage, LinkChange};
 use crate::message::PublishedMessage;
 use crate::random::Random;
 use lane::Lane;
@@ -32,9 +32,9 @@ pub use verbs::RestartKeeps;
 /// The links of a broker, and what may befall what goes by them.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    pub(crate) links: HashMap<ConnectionId, Link>,
+    pub(crate) links: HashMap<ConnectionId, WireLink>,
     pub(crate) faults: InstalledFaults,
-    pub(crate) journal: Option<Journal>,
+    pub(crate) journal: Option<BrokerJournal>,
     pub(crate) seed: u64,
     random: Random,
     reachable: Reachable,
@@ -60,7 +60,7 @@ pub(crate) enum Reachable {
 }
 
 /// One link, which the host and the broker may leave at different times.
-pub(crate) struct Link {
+pub(crate) struct WireLink {
     /// Empty until it is known.
     client: Utf8String,
     version: ProtocolVersion,
@@ -80,7 +80,7 @@ pub(crate) struct Link {
     outbound: Lane,
 }
 
-debug_fields!(Link {
+debug_fields!(WireLink {
     client,
     version,
     host_open,
@@ -92,7 +92,7 @@ debug_fields!(Link {
     outbound
 });
 
-impl Link {
+impl WireLink {
     fn new(maximum: usize) -> Self {
         Self {
             client: Utf8String::default(),
@@ -173,7 +173,7 @@ impl Broker {
     fn new_wire(&self) -> Wire {
         let maximum = self.options.maximum_postponed;
         let links = (self.connections.iter()).map(|(&id, connection)| {
-            let mut link = Link::new(maximum);
+            let mut link = WireLink::new(maximum);
             self.describe(connection, &mut link);
             link.outbound.uncut = connection.output.waiting();
             (id, link)
@@ -182,7 +182,7 @@ impl Broker {
         Wire {
             links: links.collect(),
             faults: InstalledFaults::default(),
-            journal: (entries > 0).then(|| Journal::new(entries, self.options.journal_bytes)),
+            journal: (entries > 0).then(|| BrokerJournal::new(entries, self.options.journal_bytes)),
             seed: 0,
             random: Random::new(0),
             reachable: Reachable::Yes,
@@ -194,7 +194,7 @@ impl Broker {
     }
 
     /// What the broker knows of a client that had connected before there was a wire.
-    fn describe(&self, connection: &BrokerConnection, link: &mut Link) {
+    fn describe(&self, connection: &BrokerConnection, link: &mut WireLink) {
         match &connection.phase {
             ConnectionPhase::Connecting { connect, .. } => {
                 link.version = connect.protocol;

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use ferromqtt_proto::ReasonCode;
 use ferromqtt_proto::packet::{Disconnect, Packet, PublishPacket};
 
-use super::lane::{LinkEnd, Traffic};
-use super::{Link, Reachable, Wire};
+use super::lane::{LaneEnd, Traffic};
+use super::{Reachable, Wire, WireLink};
 use crate::broker::Broker;
 use crate::connection::ConnectionId;
 use crate::faults::{FaultError, FaultId, FaultRule};
-use crate::journal::{BrokerSide, Journal, LinkChange};
+use crate::journal::{BrokerJournal, BrokerSide, LinkChange};
 use crate::message::PublishedMessage;
 use crate::session::SessionId;
 
@@ -106,7 +106,7 @@ impl Broker {
     }
 
     /// What happened; `None` while no journal is kept ([`BrokerOptions::journal_packets`](crate::BrokerOptions)).
-    pub fn journal(&self) -> Option<&Journal> {
+    pub fn journal(&self) -> Option<&BrokerJournal> {
         self.wire.as_ref()?.journal.as_ref()
     }
 
@@ -142,7 +142,7 @@ impl Broker {
         &mut self,
         now: Instant,
         client_identifier: &str,
-        change: impl FnOnce(&mut Link),
+        change: impl FnOnce(&mut WireLink),
     ) -> bool {
         self.now = Some(now);
         let Some(id) = self.find_link(client_identifier) else {
@@ -163,8 +163,8 @@ impl Broker {
             return false;
         };
         let end = match reset {
-            true => LinkEnd::Reset,
-            false => LinkEnd::Cut,
+            true => LaneEnd::Reset,
+            false => LaneEnd::Cut,
         };
         self.sever(now, id, end);
         true
@@ -259,7 +259,7 @@ impl Broker {
         self.now = Some(now);
         let wire = self.wire_mut();
         wire.reachable = Reachable::Partitioned { hangs };
-        wire.links.values_mut().for_each(Link::freeze);
+        wire.links.values_mut().for_each(WireLink::freeze);
     }
 
     /// Ends a partition, or the time that the broker is down.
@@ -267,7 +267,7 @@ impl Broker {
         self.now = Some(now);
         let wire = self.wire_mut();
         wire.reachable = Reachable::Yes;
-        wire.links.values_mut().for_each(Link::thaw);
+        wire.links.values_mut().for_each(WireLink::thaw);
         for id in wire.link_ids() {
             self.link_changed(now, id);
         }
@@ -293,7 +293,7 @@ impl Broker {
         };
         for id in wire.link_ids() {
             self.end_connection(now, id, None, false);
-            self.sever(now, id, LinkEnd::Reset);
+            self.sever(now, id, LaneEnd::Reset);
         }
         self.stop_remembering(keeps);
     }
@@ -310,7 +310,7 @@ impl Broker {
             if let Some(id) = state.connection {
                 self.wire_mut();
                 self.end_connection(now, id, None, false);
-                self.sever(now, id, LinkEnd::Cut);
+                self.sever(now, id, LaneEnd::Cut);
             }
         }
         self.end_session(now, session);
@@ -415,15 +415,15 @@ impl Broker {
     pub fn is_idle(&self) -> bool {
         self.sessions.are_idle()
             && self.connections.values().all(|it| it.is_idle())
-            && (self.wire.iter().flat_map(|it| it.links.values())).all(Link::is_idle)
+            && (self.wire.iter().flat_map(|it| it.links.values())).all(WireLink::is_idle)
     }
 }
 
 /// A year: it can be added to any time.
 const LONGEST_LATENCY: Duration = Duration::from_secs(365 * 24 * 3600);
 
-impl Link {
-    /// Stops both directions until [`Link::thaw`].
+impl WireLink {
+    /// Stops both directions until [`WireLink::thaw`].
     pub(super) fn freeze(&mut self) {
         if self.frozen.is_none() {
             let lanes = [&mut self.inbound, &mut self.outbound];

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ferromqtt_proto::packet::{Packet, PacketType, ProtocolVersion, QoS, ReasonCode};
 use ferromqtt_proto::{Properties, TopicFilter};
 use ferromqtt_testing::{
-    BrokerSide, FaultRule, Journal, JournalEvent, LinkChange, MessageFilter, PacketFilter,
+    BrokerJournal, BrokerSide, FaultRule, JournalEvent, LinkChange, MessageFilter, PacketFilter,
 };
 
 use crate::scene::{Scene, VERSIONS, connect, packet_id, publish, text, will};
@@ -16,7 +16,7 @@ fn recorded() -> Scene {
     Scene::with(|options| options.journal_packets = Some(1_000))
 }
 
-fn journal(scene: &Scene) -> &Journal {
+fn journal(scene: &Scene) -> &BrokerJournal {
     scene.broker.journal().expect("it was asked for")
 }
 

@@ -171,6 +171,23 @@ fn a_partition_stops_everything_until_it_heals() {
     scene.client(V5, "another");
 }
 
+/// Each attempt of its client to connect would have left one behind.
+#[test]
+fn a_link_that_both_sides_have_left_during_a_partition_is_forgotten() {
+    let mut scene = Scene::new();
+    let mut sleepy = connect(V5, "c");
+    sleepy.keep_alive = 10;
+    let (client, _) = scene.join(sleepy);
+    scene.broker.partition(scene.now, true);
+    scene.send(client, &Packet::PingReq);
+    assert!(scene.broker.postponed_bytes() > 0);
+    scene.pass(30 * SECOND); // the broker closes it, which the client does not see
+    assert_eq!(scene.broker.stats().connections, 0);
+    scene.cut(client);
+    assert_eq!(scene.broker.postponed_bytes(), 0);
+    assert!(scene.broker.linked_clients().is_empty());
+}
+
 #[test]
 fn a_connection_hangs_while_the_partition_says_so() {
     let mut scene = Scene::new();

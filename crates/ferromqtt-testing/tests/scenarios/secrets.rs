@@ -6,8 +6,8 @@ use ferromqtt_proto::packet::{
     Auth, Connect, Packet, PacketType, Properties, ProtocolVersion, QoS, ReasonCode,
 };
 use ferromqtt_testing::{
-    Authentication, Broker, BrokerOptions, FaultAction, FaultError, FaultRule, Journal, JournalEvent,
-    JournalLink, JournalMessage, JournalPacket, ReplayError, ReplayMismatch, User,
+    Authentication, Broker, BrokerJournal, BrokerOptions, FaultAction, FaultError, FaultRule,
+    JournalEvent, JournalLink, JournalMessage, JournalPacket, ReplayError, ReplayMismatch, User,
 };
 
 use crate::markers::*;
@@ -93,7 +93,7 @@ fn faults_and_the_journal_show_no_secret() {
         &Packet::Publish(publish("t", MARKER, QoS::AtLeastOnce)),
     );
     look(&scene.broker);
-    let journal: &Journal = scene.broker.journal().unwrap();
+    let journal: &BrokerJournal = scene.broker.journal().unwrap();
     look(journal);
     for event in journal.events() {
         let event: &JournalEvent = event;
@@ -157,7 +157,10 @@ fn a_replay_shows_no_secret_in_any_state() {
         let (client, _) = scene.join(login("a"));
         scene.subscribe(client, "#", QoS::AtLeastOnce);
         look(&scene.broker);
-        scene.send(client, &Packet::Publish(publish(topic, MARKER, QoS::ExactlyOnce)));
+        scene.send(
+            client,
+            &Packet::Publish(publish(topic, MARKER, QoS::ExactlyOnce)),
+        );
         look(&scene.broker); // output that nobody has taken
     };
     let mut scene = Scene::with(guarded);
@@ -181,8 +184,8 @@ fn a_replay_shows_no_secret_in_any_state() {
 
 /// Public types that can hold neither a payload nor what authenticates; `TestBroker` is looked at by the client's test.
 const WITHOUT_SECRETS: &str = "BrokerStats ConnectionId TestBroker BrokerOptionsError BrokerStopped SessionStats BrokerSide CutPoint FaultId \
-     BrokerUnreachable ExpectedMessages FaultHandle \
-     FaultPlace FaultTextError FaultTimes FaultTiming LinkChange LinkHandle MessageFilter NotPublished PacketFilter RestartKeeps FaultFileError FaultFileProblem";
+     BrokerUnreachable ExpectedMessages FaultFileError FaultFileProblem FaultHandle \
+     FaultPlace FaultTextError FaultTimes FaultTiming LinkChange LinkHandle MessageFilter NotPublished PacketFilter RestartKeeps";
 
 #[test]
 fn every_public_type_is_known() {

@@ -189,6 +189,32 @@ async fn a_stalled_link_goes_on_when_it_is_resumed() {
     assert_eq!(client.stream.read(&mut [0]).await.unwrap(), 0);
 }
 
+/// The link takes in no more than it can pass on, and its client is read again once it has passed that on.
+#[tokio::test(start_paused = true)]
+async fn large_messages_pass_a_slow_link() {
+    let broker = TestBroker::new();
+    let mut reader = client(&broker, "reader").await;
+    reader.subscribe("t", QoS::AtMostOnce).await;
+    let mut writer = client(&broker, "writer").await;
+    for name in ["reader", "writer"] {
+        broker.link(name).rate(NonZeroU32::new(100_000));
+    }
+    let start = Instant::now();
+    let sending = async {
+        for _ in 0..10 {
+            writer.send(&publish("t", vec![0; 100_000].into())).await;
+        }
+    };
+    let reading = async {
+        for _ in 0..10 {
+            assert!(matches!(reader.next().await, Some(Packet::Publish(_))));
+        }
+    };
+    tokio::join!(sending, reading);
+    let took = start.elapsed();
+    assert!((10 * SECOND..13 * SECOND).contains(&took), "{took:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn half_open_is_noticed_by_keep_alive_alone() {
     let broker = TestBroker::new();

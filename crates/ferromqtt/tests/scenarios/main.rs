@@ -10,6 +10,8 @@ mod cable;
 mod certificate_files;
 #[cfg(feature = "tls")]
 mod certificates;
+#[cfg(feature = "testing")]
+mod faults;
 #[cfg(all(
     feature = "idna",
     feature = "proxy",

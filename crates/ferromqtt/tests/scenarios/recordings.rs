@@ -34,7 +34,7 @@ impl Drop for TestFile {
     }
 }
 
-async fn program(client: &Client) -> Result<(), Error> {
+async fn program(client: Client) -> Result<(), Error> {
     let mut messages = client.subscribe("own/#").await?;
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
         client.publish("own/level", "28.4").qos(qos).await?;
@@ -116,7 +116,7 @@ async fn two_clients_can_share_a_recording() {
         let broker = TestBroker::new();
         for name in ["a", "b"] {
             let options = Options::test(&broker).client_identifier(name);
-            let nothing = async |_: &Client| Ok::<_, Error>(());
+            let nothing = async |_: Client| Ok::<_, Error>(());
             ferromqtt::scope(options.record(recorder.clone()), nothing)
                 .await
                 .unwrap();

@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from ferromqtt import __main__ as commands
 from ferromqtt import _wheel
-from ferromqtt.testing import TestBroker
+from ferromqtt.testing import PUBACK, TestBroker
 from support.provocations.registry import BROKER, COMMANDS, Given, World, provokes
 
 
@@ -64,6 +65,65 @@ async def _(_: World) -> None:
     broker = TestBroker()
     await broker.stop()
     await broker.client().__aenter__()
+
+
+@provokes(BROKER, "a fault keeps it down")
+async def _(_: World) -> None:
+    broker = TestBroker()
+    broker.partition()
+    await broker.client().__aenter__()
+
+
+@provokes(BROKER, "is stopped: start it")
+async def _(_: World) -> None:
+    broker = TestBroker()
+    await broker.stop()
+    broker.heal()
+
+
+@provokes(BROKER, "is not idle")
+async def _(_: World) -> None:
+    broker = TestBroker()
+    async with broker.client() as client:
+        broker.sends(PUBACK).hold()
+        publishing = asyncio.create_task(client.publish("a", qos=1))
+        await broker.wait_for("a")
+        try:
+            await broker.idle(within=0)
+        finally:
+            publishing.cancel()
+
+
+@provokes(BROKER, "keep must be of")
+async def _(_: World) -> None:
+    await TestBroker().restart(keep=("everything",))
+
+
+@provokes(BROKER, "is no duration such as '3s'")
+async def _(_: World) -> None:
+    await TestBroker().wait_for("a", within="3")
+
+
+def making_faults(part: str, make: Callable[[TestBroker], object]) -> None:
+    """Ask a broker for a fault, or for what happened."""
+
+    @provokes(BROKER, part)
+    async def fail(_: World) -> None:
+        make(TestBroker())
+
+
+making_faults("No client", lambda broker: broker.link("c").cut())
+making_faults("must be a PacketKind", lambda broker: broker.sends(16))
+making_faults("contradict each other", lambda broker: broker.sends(PUBACK).lose().hold())
+making_faults("from 0 to", lambda broker: broker.sends(PUBACK).delay(-1))
+making_faults('is no duration such as "3s"', lambda broker: broker.link("c").latency("3"))
+making_faults("must not be negative", lambda broker: broker.sends(PUBACK).garbage(-1))
+making_faults("in the range 0-255", lambda broker: broker.sends(PUBACK).disconnect(256))
+making_faults("after_bytes exclude", lambda b: b.sends(PUBACK).cut(before=True, after_bytes=1))
+making_faults("direction must be", lambda broker: broker.link("c").stall("up"))
+making_faults("bytes_per_second", lambda broker: broker.link("c").rate(0))
+making_faults("side must be", lambda broker: broker.packets(side="up"))
+making_faults("payload and json", lambda b: b.check_published("a", b"x", json=1))
 
 
 @provokes(BROKER, "has no port yet")
