@@ -33,6 +33,7 @@ class Part(NamedTuple):
 PARTS = (
     Part("core", 16_168, ("crates/ferromqtt-proto/src",)),
     Part("engine", 4_512, ("crates/ferromqtt-engine/src",)),
+    Part("recordings", 1_300, ("crates/ferromqtt-recording/src",)),
     Part("transport", 2_301, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",

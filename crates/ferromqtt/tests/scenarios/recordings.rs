@@ -87,7 +87,8 @@ async fn another_program_fails_at_its_first_difference() {
         let publish = async |options: Options, topic: &str| {
             let options = options.client_identifier("a").reconnect(None);
             ferromqtt::scope(options, async |client| {
-                client.publish(topic, "1").qos(QoS::AtLeastOnce).await
+                client.publish(topic, "1").qos(QoS::AtLeastOnce).await?;
+                Ok::<_, Error>(())
             })
             .await
         };
