@@ -25,14 +25,15 @@ pub enum ComparedTimes {
 /// `-`, what only the second has `+`, and what is different `~`; numbers of lines are those of the files.
 ///
 /// Not compared are times, unless `times` asks for it, the order of packets of different directions, which is a matter of
-/// time too, and the numbers of Packet Identifiers: an acknowledgement has to answer the same packet. Where a recording has no
-/// payloads, their hashes are compared.
+/// time too, and the numbers of Packet Identifiers and Subscription Identifiers: an acknowledgement has to answer the same packet,
+/// and a message to belong to the same SUBSCRIBE. Where a recording has no payloads, their hashes are compared.
 pub fn diff(first: &Recording, second: &Recording, times: ComparedTimes) -> String {
     let (a, b) = (Links::of(first), Links::of(second));
     let mut text = String::new();
     let pairs = a.pair(&b);
+    let mut subscriptions = Subscriptions::default();
     for &(one, other) in &pairs {
-        let differences = compare(&a.0[one], &b.0[other], times);
+        let differences = compare(&a.0[one], &b.0[other], times, &mut subscriptions);
         if !differences.is_empty() {
             let (one, other) = (a.0[one].name(), b.0[other].name());
             let _ = match one == other {
@@ -154,7 +155,12 @@ impl ComparedLink<'_> {
 }
 
 /// What is different on one link, a line or more each.
-fn compare(a: &ComparedLink<'_>, b: &ComparedLink<'_>, times: ComparedTimes) -> Vec<String> {
+fn compare(
+    a: &ComparedLink<'_>,
+    b: &ComparedLink<'_>,
+    times: ComparedTimes,
+    subscriptions: &mut Subscriptions,
+) -> Vec<String> {
     let mut partners = HashMap::new();
     for to in [None, Some(Receiver::Server), Some(Receiver::Client)] {
         let (stream_a, stream_b) = (a.stream(to), b.stream(to));
@@ -184,6 +190,7 @@ fn compare(a: &ComparedLink<'_>, b: &ComparedLink<'_>, times: ComparedTimes) -> 
             continue;
         };
         let counterpart = b.entries[other];
+        let entry = &subscriptions.translated(a.client, entry, counterpart);
         let mut fields = different_fields(entry, counterpart, same_answer(index, other));
         if times == ComparedTimes::Milliseconds {
             let since = |link: &ComparedLink<'_>, entry: &RecordedEntry| {
@@ -207,17 +214,70 @@ fn compare(a: &ComparedLink<'_>, b: &ComparedLink<'_>, times: ComparedTimes) -> 
             found.push((entry.line, text));
         }
     }
-    let taken: Vec<_> = partners.values().copied().collect();
+    let backward: HashMap<_, _> = partners.iter().map(|(&one, &other)| (other, one)).collect();
     let mut place = 0;
     for (index, entry) in b.entries.iter().enumerate() {
-        match partners.iter().find(|&(_, &it)| it == index) {
-            Some((&one, _)) => place = place.max(a.entries[one].line),
-            None if taken.contains(&index) => {}
+        match backward.get(&index) {
+            Some(&one) => place = place.max(a.entries[one].line),
             None => found.push((place, format!("  + line {:<5} {entry}", entry.line))),
         }
     }
     found.sort_by_key(|&(line, _)| line); // keeps the order of what has the same place
     found.into_iter().map(|(_, text)| text).collect()
+}
+
+/// The Subscription Identifiers of the second recording, by the client and those of the first. Clients draw them at random.
+#[derive(Default)]
+struct Subscriptions(HashMap<(String, JsonValue), JsonValue>);
+
+impl Subscriptions {
+    /// `entry` with the identifiers that the second recording has for the same subscriptions. A SUBSCRIBE says which those are.
+    fn translated(
+        &mut self,
+        client: Option<&str>,
+        entry: &RecordedEntry,
+        counterpart: &RecordedEntry,
+    ) -> RecordedEntry {
+        let mut entry = entry.clone();
+        let client = client.unwrap_or_default();
+        let (RecordedEvent::Packet(one), RecordedEvent::Packet(two)) =
+            (&mut entry.event, &counterpart.event)
+        else {
+            return entry;
+        };
+        let others = two.field("properties").and_then(|it| it.get(IDENTIFIERS));
+        let Some(JsonValue::List(identifiers)) = identifiers_of(one) else {
+            return entry;
+        };
+        if two.name == "SUBSCRIBE"
+            && let ([identifier], Some(JsonValue::List(others))) = (&identifiers[..], others)
+            && let [other] = &others[..]
+        {
+            let key = (client.to_owned(), identifier.clone());
+            self.0.insert(key, other.clone());
+        }
+        for identifier in identifiers {
+            let key = (client.to_owned(), identifier.clone());
+            if let Some(other) = self.0.get(&key) {
+                *identifier = other.clone();
+            }
+        }
+        entry
+    }
+}
+
+const IDENTIFIERS: &str = "subscription_identifiers";
+
+fn identifiers_of(packet: &mut RecordedPacket) -> Option<&mut JsonValue> {
+    let (_, properties) = packet
+        .fields
+        .iter_mut()
+        .find(|(name, _)| name == "properties")?;
+    let JsonValue::Object(members) = properties else {
+        return None;
+    };
+    let found = members.iter_mut().find(|(name, _)| name == IDENTIFIERS);
+    found.map(|(_, value)| value)
 }
 
 fn key(entry: &RecordedEntry) -> String {

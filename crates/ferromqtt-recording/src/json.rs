@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 const MOST_DEPTH: usize = 8;
 
 /// A JSON value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum JsonValue {
     Null,
     Bool(bool),

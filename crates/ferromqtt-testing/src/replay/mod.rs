@@ -8,11 +8,12 @@ mod error;
 mod script;
 
 use std::collections::{HashMap, VecDeque};
+use std::mem;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use ferromqtt_proto::debug_fields;
-use ferromqtt_proto::packet::{self, Packet, PacketLimits, ProtocolVersion};
+use ferromqtt_proto::packet::{self, Packet, PacketLimits, ProtocolVersion, PublishPacket};
 use ferromqtt_proto::shown::peer_text;
 use ferromqtt_recording::{ClosedBy, Receiver, RecordedPacket, Recording};
 
@@ -32,6 +33,8 @@ pub(crate) struct Replay {
     /// The connection that plays each link of the script.
     played: Vec<LinkPlay>,
     connections: HashMap<ConnectionId, PlayedConnection>,
+    /// The Subscription Identifiers that clients have now, by those that were recorded: clients draw them at random.
+    subscription_identifiers: HashMap<(String, u32), u32>,
     writable: VecDeque<ConnectionId>,
     to_close: VecDeque<ConnectionId>,
     failure: Option<Box<ReplayMismatch>>,
@@ -74,6 +77,7 @@ impl Replay {
             anchor: None,
             played,
             connections: HashMap::new(),
+            subscription_identifiers: HashMap::new(),
             writable: VecDeque::new(),
             to_close: VecDeque::new(),
             failure: None,
@@ -287,9 +291,55 @@ impl Replay {
         let mut output = BytesMut::new();
         match (packet, actual) {
             (Some(packet), Some(actual)) => answering(packet, actual).encode(version, &mut output),
+            (Some(Packet::Publish(publish)), None) => {
+                let mut publish = publish.clone();
+                match self.name_subscriptions(step.link, &mut publish) {
+                    true => Packet::Publish(publish).encode(version, &mut output),
+                    false => output.extend_from_slice(bytes),
+                }
+            }
             _ => output.extend_from_slice(bytes), // as the server coded it
         }
         self.send(id, &output);
+    }
+
+    /// Puts the Subscription Identifiers that the client has now into a message. Returns whether any is another.
+    fn name_subscriptions(&self, link: usize, publish: &mut PublishPacket) -> bool {
+        let Some(properties) = &mut publish.properties else {
+            return false;
+        };
+        let recorded = mem::take(&mut properties.subscription_identifiers);
+        let mut differs = false;
+        for &identifier in &recorded {
+            let key = (self.client_of(link), identifier);
+            let actual = self.subscription_identifiers.get(&key).copied();
+            properties
+                .subscription_identifiers
+                .push(actual.unwrap_or(identifier));
+            differs |= actual.is_some_and(|it| it != identifier);
+        }
+        differs
+    }
+
+    /// Notes which Subscription Identifier the client has now in place of the recorded one.
+    fn note_subscription(&mut self, index: usize, came: &Packet) {
+        let step = &self.script.steps[index];
+        if let Action::Expect {
+            packet: Packet::Subscribe(recorded),
+            ..
+        } = &step.action
+            && let Packet::Subscribe(came) = came
+            && let Some(&identifier) = recorded.properties.subscription_identifiers.first()
+            && let Some(&actual) = came.properties.subscription_identifiers.first()
+        {
+            let key = (self.client_of(step.link), identifier);
+            self.subscription_identifiers.insert(key, actual);
+        }
+    }
+
+    /// The client of a link, by the recorded Client Identifier.
+    fn client_of(&self, link: usize) -> String {
+        self.script.links[link].client_key(link)
     }
 
     fn send(&mut self, id: ConnectionId, bytes: &[u8]) {
@@ -367,6 +417,7 @@ impl Replay {
                 if let Action::Expect { actual, .. } = &mut step.action {
                     *actual = own_id(came).map(|(packet_id, _)| packet_id);
                 }
+                self.note_subscription(index, came);
             }
             _ => {
                 let expected = expected.map(|index| self.text_of(index));
@@ -419,8 +470,7 @@ impl Replay {
                 _ => None,
             })
         };
-        let same_type =
-            |packet: &Packet| std::mem::discriminant(packet) == std::mem::discriminant(came);
+        let same_type = |packet: &Packet| mem::discriminant(packet) == mem::discriminant(came);
         let found = packets()
             .filter(|(_, packet, _)| same_type(packet))
             .min_by_key(|&(_, packet, is_met)| (!is_same(packet, came), is_met))?;

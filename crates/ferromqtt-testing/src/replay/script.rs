@@ -118,6 +118,14 @@ impl Script {
 }
 
 impl ScriptLink {
+    /// What is the same for all links of a client: its identifier, or the number of the link of one that has none.
+    pub(super) fn client_key(&self, number: usize) -> String {
+        match self.connects_as.as_deref() {
+            Some("") | None => format!("\0{number}"), // no Client Identifier has a zero
+            Some(client) => client.to_owned(),
+        }
+    }
+
     fn action(&mut self, recorded: &RecordedPacket) -> Result<Action, &'static str> {
         let decoded = match &recorded.bytes {
             Some(bytes) if recorded.is_whole => {
@@ -159,10 +167,7 @@ struct Owners(HashMap<(String, PacketId), usize>);
 
 impl Owners {
     fn assign(&mut self, index: usize, link: &ScriptLink, number: usize, action: Action) -> Action {
-        let client = match link.connects_as.as_deref() {
-            Some("") | None => format!("\0{number}"), // no Client Identifier has a zero
-            Some(client) => client.to_owned(),
-        };
+        let client = link.client_key(number);
         match action {
             Action::Expect { packet, .. } => {
                 let mut owner = None;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ferromqtt_proto::packet::{
     Ack, Connect, Packet, Properties, ProtocolVersion, PublishPacket, QoS, SubscribePacket,
 };
-use ferromqtt_testing::recording::{RecordedPayloads, Recorder, Recording};
+use ferromqtt_testing::recording::{ComparedTimes, RecordedPayloads, Recorder, Recording, diff};
 use ferromqtt_testing::{Broker, ReplayError, ReplayMismatch};
 
 use crate::recordings::{Memory, record};
@@ -77,6 +77,42 @@ fn answers_have_the_packet_identifiers_that_the_client_has_now() {
         Some(Packet::PubComp(Ack::success(packet_id(502))))
     );
     assert_eq!(scene.broker.check_replay(), Ok(()));
+}
+
+#[test]
+fn messages_have_the_subscription_identifiers_that_the_client_has_now() {
+    let identified = |id| {
+        let Packet::Subscribe(mut packet) = subscribe("t", 1) else {
+            unreachable!();
+        };
+        packet.properties.subscription_identifiers.push(id);
+        Packet::Subscribe(packet)
+    };
+    let program = |scene: &mut Scene, id| {
+        let peer = scene.client(ProtocolVersion::V5, "a");
+        scene.send(peer, &identified(id));
+        scene.next(peer);
+        scene.send(peer, &Packet::Publish(publish("t", "1", QoS::AtMostOnce)));
+        let properties = scene.message(peer).properties.unwrap();
+        assert_eq!(properties.subscription_identifiers, [id]);
+    };
+    let mut scene = Scene::new();
+    let memory = record(&mut scene);
+    program(&mut scene, 7_000_000);
+    let recording = memory.recording();
+    let mut scene = replayed(&recording);
+    let again = record(&mut scene);
+    program(&mut scene, 9);
+    let differs = |other: &Recording| diff(&recording, other, ComparedTimes::Ignored);
+    assert_eq!(differs(&again.recording()), "");
+    // A message of another subscription is a difference all the same.
+    let text = again.text();
+    let (before, behind) = text.rsplit_once("[9]").unwrap();
+    let other = format!("{before}[8]{behind}");
+    assert!(
+        differs(&other.parse().unwrap())
+            .contains("subscription_identifiers: [9], in the second [8]")
+    );
 }
 
 #[test]

@@ -170,9 +170,9 @@ fn a_replay_shows_no_secret_in_any_state() {
     look(&recording);
     look(&recording.entries());
     let mut scene = Scene::serving(Broker::from_recording(&recording).unwrap());
-    program(&mut scene, "t");
     let unfinished: ReplayError = scene.broker.check_replay().unwrap_err();
     look_at_error(&unfinished);
+    program(&mut scene, "t");
     let mut scene = Scene::serving(Broker::from_recording(&recording).unwrap());
     program(&mut scene, "another");
     let Err(ReplayError::Mismatch(mismatch)) = scene.broker.check_replay() else {
