@@ -18,16 +18,21 @@ const BATCH: usize = 500;
 const BATCHES: usize = 2000;
 
 fn main() {
-    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
-        let best = (0..5).map(|_| measure(qos)).fold(f64::INFINITY, f64::min);
-        println!("QoS {}: {best:.0} ns a message", qos.value());
+    for (journal_packets, what) in [(0, ""), (10_000, ", with a journal")] {
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            let runs = (0..5).map(|_| measure(qos, journal_packets));
+            let best = runs.fold(f64::INFINITY, f64::min);
+            println!("QoS {}{what}: {best:.0} ns a message", qos.value());
+        }
     }
 }
 
 /// Nanoseconds a message, its acknowledgements on both sides included.
-fn measure(qos: QoS) -> f64 {
+fn measure(qos: QoS, journal_packets: usize) -> f64 {
     let now = Instant::now();
-    let mut broker = Broker::new(BrokerOptions::default());
+    let mut options = BrokerOptions::default();
+    options.journal_packets = Some(journal_packets);
+    let mut broker = Broker::new(options);
     let publisher = join(&mut broker, now, "publisher");
     let subscriber = join(&mut broker, now, "subscriber");
     let subscribe = SubscribePacket {

@@ -10,6 +10,7 @@ mod cable;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use ferromqtt::{
     Client, Connection, Error, Message, Messages, Options, Overflow, QoS, QueueOptions, Receipt,
     Reconnect,
 };
-use ferromqtt_testing::TestBroker;
+use ferromqtt_testing::{BrokerOptions, TestBroker};
 use peak_alloc::PeakAlloc;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinSet, yield_now};
@@ -128,7 +129,10 @@ fn play(runtime: &Runtime, run: &Run) {
 }
 
 async fn round(run: &Run) {
-    let broker = TestBroker::start().await.unwrap();
+    let mut options = BrokerOptions::default();
+    options.journal_packets = Some(0); // of a million messages it would hold the last ones
+    let any_port = (Ipv4Addr::LOCALHOST, 0).into();
+    let broker = TestBroker::bind(any_port, options).await.unwrap();
     let cable = Cable::to((broker.host(), broker.port()).into()).await;
     let reconnect = Reconnect {
         initial_delay: Duration::from_millis(4),

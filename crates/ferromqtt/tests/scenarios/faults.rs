@@ -21,9 +21,11 @@ fn lasting(broker: &TestBroker) -> Options {
 async fn each_attempt_waits_longer_than_the_one_before() {
     let broker = TestBroker::new();
     broker.refuse_connections(ReasonCode::ServerBusy).times(3);
-    let mut patient = Reconnect::default();
-    patient.initial = true;
-    patient.jitter_percent = 0;
+    let patient = Reconnect {
+        initial: true,
+        jitter_percent: 0,
+        ..Reconnect::default()
+    };
     in_time(async {
         let options = Options::test(&broker).reconnect(patient);
         scope(options, async |_client| Ok(())).await.unwrap();
