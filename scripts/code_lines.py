@@ -32,21 +32,21 @@ class Part(NamedTuple):
 
 PARTS = (
     Part("core", 16_168, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 4_512, ("crates/ferromqtt-engine/src",)),
-    Part("recordings", 1_300, ("crates/ferromqtt-recording/src",)),
+    Part("engine", 4_616, ("crates/ferromqtt-engine/src",)),
+    Part("recordings", 1_687, ("crates/ferromqtt-recording/src",)),
     Part("transport", 2_301, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
-        6_670,
+        6_682,
         ("crates/ferromqtt/src",),
         ("crates/ferromqtt/src/transport/tls",),
     ),
     Part("tokio client, TLS", 673, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 8_172, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 9_576, ("python/ferromqtt",)),
+    Part("binding", 8_269, ("crates/ferromqtt-py/src",)),
+    Part("Python package", 9_658, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-    Part("test broker", 8_288, ("crates/ferromqtt-testing/src",)),
-    Part("command line", 319, ("crates/ferromqtt-cli/src",)),
+    Part("test broker", 9_231, ("crates/ferromqtt-testing/src",)),
+    Part("command line", 383, ("crates/ferromqtt-cli/src",)),
 )
 
 _TEST_FILES = re.compile(r"^(tests?|.*_tests|tests_support)\.rs$")

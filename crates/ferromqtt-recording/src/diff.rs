@@ -31,7 +31,7 @@ pub fn diff(first: &Recording, second: &Recording, times: ComparedTimes) -> Stri
     let (a, b) = (Links::of(first), Links::of(second));
     let mut text = String::new();
     let pairs = a.pair(&b);
-    let mut subscriptions = Subscriptions::default();
+    let mut subscriptions = SubscriptionTranslation::default();
     for &(one, other) in &pairs {
         let differences = compare(&a.0[one], &b.0[other], times, &mut subscriptions);
         if !differences.is_empty() {
@@ -159,7 +159,7 @@ fn compare(
     a: &ComparedLink<'_>,
     b: &ComparedLink<'_>,
     times: ComparedTimes,
-    subscriptions: &mut Subscriptions,
+    subscriptions: &mut SubscriptionTranslation,
 ) -> Vec<String> {
     let mut partners = HashMap::new();
     for to in [None, Some(Receiver::Server), Some(Receiver::Client)] {
@@ -228,9 +228,9 @@ fn compare(
 
 /// The Subscription Identifiers of the second recording, by the client and those of the first. Clients draw them at random.
 #[derive(Default)]
-struct Subscriptions(HashMap<(String, JsonValue), JsonValue>);
+struct SubscriptionTranslation(HashMap<(String, JsonValue), JsonValue>);
 
-impl Subscriptions {
+impl SubscriptionTranslation {
     /// `entry` with the identifiers that the second recording has for the same subscriptions. A SUBSCRIBE says which those are.
     fn translated(
         &mut self,
