@@ -2,6 +2,8 @@
 
 mod differences;
 mod malformed;
+#[path = "../../../ferromqtt-proto/tests/scenarios/support/markers.rs"]
+mod markers;
 mod scene;
 mod secrets;
 mod writing;

@@ -4,9 +4,13 @@ use bytes::Bytes;
 use ferromqtt_proto::packet::{
     Auth, ConnAck, Disconnect, Packet, Properties, ProtocolVersion, ReasonCode,
 };
-use ferromqtt_recording::RecordedPayloads;
+use ferromqtt_recording::{
+    RecordedEntry, RecordedEvent, RecordedLink, RecordedPacket, RecordedPayloads, Recorder,
+    Recording, RecordingError,
+};
 
-use crate::scene::{Scene, connect};
+use crate::markers::*;
+use crate::scene::{Scene, connect, publish};
 
 const SECRETS: [&str; 4] = [
     "hunter2-password",
@@ -117,15 +121,37 @@ fn a_connect_that_is_malformed_or_not_whole_is_recorded_without_its_bytes() {
 #[test]
 fn debug_shows_nothing_that_was_recorded() {
     let mut scene = Scene::v5(RecordedPayloads::Whole);
-    authenticating(&mut scene);
-    scene.client(&crate::scene::publish("t", b"payload-98765", None));
-    let recording = scene.recording();
-    let text = format!(
-        "{:?} {:?} {recording:?} {:?}",
-        scene.recorder,
-        scene.link,
-        recording.entries()
-    );
-    assert_masked(&text);
-    assert!(!text.contains("payload-98765"), "{text}");
+    let mut packet = connect("a", ProtocolVersion::V5);
+    packet.password = Some(MARKER.into());
+    scene.client(&Packet::Connect(Box::new(packet)));
+    scene.client(&publish("t", MARKER.as_bytes(), None));
+    let half = scene.encoded(&publish("t", MARKER.as_bytes(), None));
+    let now = scene.now;
+    scene.link().to_server(now, &half[..half.len() - 1]);
+    let (recorder, link): (&Recorder, &RecordedLink) =
+        (&scene.recorder, scene.link.as_ref().unwrap());
+    look(recorder);
+    look(link);
+    let recording: Recording = scene.recording();
+    look(&recording);
+    for entry in recording.entries() {
+        let entry: &RecordedEntry = entry;
+        look(entry);
+        if let RecordedEvent::Packet(packet) = &entry.event {
+            let packet: &RecordedPacket = packet;
+            look(packet);
+        }
+    }
+    let damaged = format!("{}{MARKER}\n", scene.text());
+    let error: RecordingError = damaged.parse::<Recording>().unwrap_err();
+    look_at_error(&error);
+}
+
+/// Public types that hold nothing of a session.
+const WITHOUT_SECRETS: &str = "ComparedTimes ClosedBy Receiver RecordedPayloads";
+
+#[test]
+fn every_public_type_is_known() {
+    let test = format!("{}{WITHOUT_SECRETS}", include_str!("secrets.rs"));
+    knows_all_exports(include_str!("../../src/lib.rs"), &test);
 }

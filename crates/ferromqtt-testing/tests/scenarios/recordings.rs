@@ -122,10 +122,11 @@ fn play(scene: &mut Scene, program: &[(usize, Doing)]) {
                 None,
             ) => {
                 let version = VERSIONS[*version];
-                let packet = match persistent {
+                let mut packet = match persistent {
                     true => connect_persistent(version, name),
                     false => connect(version, name),
                 };
+                packet.keep_alive = 2; // the broker ends what is silent for three
                 let peer = scene.open(version);
                 scene.send(peer, &Packet::Connect(Box::new(packet)));
                 clients[*client] = Some(peer);
