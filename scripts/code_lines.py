@@ -142,6 +142,7 @@ _PYTHON_TOOLS = tuple(
         "_faults",
         "_journal",
         "_misses",
+        "_recording",
         "_seed",
         "_stdout",
         "_virtual_loop",
@@ -154,6 +155,7 @@ _TLS = (f"{RUST}/transport/tls",)
 PARTS = (
     Part("core", 16_294, ("crates/ferromqtt-proto/src",)),
     Part("engine", 4_607, ("crates/ferromqtt-engine/src",)),
+    Part("recordings", 1_687, ("crates/ferromqtt-recording/src",)),
     Part("transport", 2_606, ("crates/ferromqtt-transport/src",)),
     Part("tokio client, driver", 4_190, (RUST,), (*_RUST_FACE, *_TLS)),
     Part("tokio client, TLS", 673, _TLS),

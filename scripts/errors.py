@@ -29,6 +29,7 @@ RUST = (
     "crates/ferromqtt-proto/src",
     "crates/ferromqtt-engine/src",
     "crates/ferromqtt-transport/src",
+    "crates/ferromqtt-recording/src",
     "crates/ferromqtt/src",
     "crates/ferromqtt-testing/src",
     "crates/ferromqtt-py/src",

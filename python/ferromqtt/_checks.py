@@ -7,6 +7,7 @@ its own for it, that comes first.
 from __future__ import annotations
 
 import operator
+import os
 import sys
 import threading
 from collections.abc import Mapping
@@ -84,6 +85,8 @@ _OPTIONS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "servers": ("a list of servers", _is_list),
     "outgoing_queue": ("an OutgoingQueue", _has("maxsize", "maxbytes", "overflow")),
     "profile": _STR,
+    "record": ("a path", _is(str, os.PathLike)),
+    "record_payloads": _FLAG,
 }
 _NEVER_NONE = {"port", "keepalive", "bind_port", "transport", "maximum_non_publish_size"}
 _CLIENT: dict[str, tuple[str, Callable[[object], bool]]] = {

@@ -8,6 +8,7 @@ A test compares them with those of `Client.__init__`: what is added there is add
 import asyncio
 import inspect
 import logging
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Literal, TypedDict, TypeVar
@@ -76,6 +77,8 @@ class MemoryClientKeywords(TypedDict, total=False):
     topic_aliases: bool | int
     outgoing_queue: OutgoingQueue | None
     profile: ServerProfileName | None
+    record: str | os.PathLike[str] | None
+    record_payloads: bool
 
 
 class ClientKeywords(MemoryClientKeywords, total=False):

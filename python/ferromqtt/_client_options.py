@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import ssl
 import string
 from collections.abc import Iterable, Mapping
 from typing import Literal, cast
 
-from ferromqtt import _checks, _keywords, _option_checks, _shown
+from ferromqtt import _checks, _keywords, _option_checks, _recording, _shown
 from ferromqtt._native import check_text
 from ferromqtt._profile import settle
 from ferromqtt._servers import server_of
@@ -84,6 +85,8 @@ class ClientOptions:
     topic_aliases: bool | int = False
     outgoing_queue: OutgoingQueue | None = None
     profile: ServerProfileName | None = None
+    record: str | os.PathLike[str] | None = None
+    record_payloads: bool = False
     broker: MemoryBroker | None = None
     """The `hostname`, if it is a test broker."""
     falls_back: bool = dataclasses.field(init=False)
@@ -108,6 +111,7 @@ class ClientOptions:
             _option_checks.check_memory(self)
         if self.profile is not None:
             settle(self)
+        _recording.check(self.record, self.record_payloads)
         self.further_servers = _further_servers(self)
         self.socket_options = _checks.socket_options(self.socket_options)
         _option_checks.check_clean_session(self)

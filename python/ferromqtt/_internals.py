@@ -30,6 +30,7 @@ from ferromqtt._keywords import PublishCodecKeywords, are_given, check_names, jo
 from ferromqtt._native import Message, SubscriptionQueue
 from ferromqtt._option_checks import check_enter
 from ferromqtt._queue import MessageQueue
+from ferromqtt._recording import recorder
 from ferromqtt._seed import client_seed
 from ferromqtt._slots import CallSlots
 from ferromqtt._subscription import QueueTerms, Subscription
@@ -246,6 +247,8 @@ class Internals:
                     self.core.configure(**self.core_options())
                     queue = self.options.outgoing_queue or OutgoingQueue()
                     self.core.set_outgoing_queue(queue.maxsize, queue.maxbytes, queue.overflow)
+                    if record := recorder(self.options.record, self.options.record_payloads):
+                        self.core.record(record)
                     self._was_entered = True
                     self._warn_of_unused_headers()
                     will = self.options.will

@@ -30,6 +30,7 @@ __all__ = [
     "Phase",
     "ProxyHandshake",
     "Race",
+    "Recorder",
     "ScriptShrinker",
     "SubscriptionQueue",
     "TestAuthority",
@@ -53,6 +54,8 @@ __all__ = [
     "proxy_of_url",
     "purge_delay",
     "python_code",
+    "recording_diff",
+    "recording_text",
     "server_of_url",
     "settle_profile",
     "websocket_headers",
@@ -87,6 +90,8 @@ def property_table() -> list[tuple[int, str, str, str, int, int, bool, tuple[int
     the types of the packets that may hold it, where 0 is the will.
     """
 
+def recording_diff(first: str, second: str, times: bool) -> str: ...
+def recording_text(path: str) -> str: ...
 def profile_table() -> list[tuple[dict[str, Any], dict[str, str]]]:
     """Return all server profiles: of each its figures, and where they come from."""
 
@@ -376,6 +381,8 @@ class Core:
         properties: dict[str, object] | None,
         timeout: float,
     ) -> Awaitable[None] | None: ...
+    def record(self, recorder: Recorder) -> None:
+        """Record each transport that is opened from now on."""
     def set_outgoing_queue(
         self, maxsize: int | None, maxbytes: int | None, policy: str
     ) -> None: ...
@@ -510,6 +517,9 @@ class Broker:
         Of each: its name, annotation and default, and the unit and help of its argument on the
         command line. None is a default that goes without saying, or an option without an argument.
         """
+    def replay(self, path: str) -> None: ...
+    def record(self, recorder: Recorder) -> None: ...
+    def replay_failure(self) -> str | None: ...
     def run_on(self, event_loop: asyncio.AbstractEventLoop) -> None:
         """Take the time from this loop from now on; before, it is the system's."""
     def open(self) -> int: ...
@@ -625,6 +635,11 @@ def draw_faults(
 
 def play_faults(broker: Broker, script: str) -> None: ...
 def python_code(script: str) -> str: ...
+
+@final
+class Recorder:
+    def __new__(cls, path: str, payloads: bool) -> Self: ...
+    def finish(self) -> None: ...
 
 @final
 class TopicTemplate:

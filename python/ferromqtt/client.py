@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
@@ -225,6 +226,14 @@ class Client(Publishing, Receiving, Responding):
             otherwise it is the usual one of the service. Arguments that contradict it are refused.
             `ferromqtt.profiles` lists all figures, docs/server-profiles.md says more. An addition
             to aiomqtt's parameters.
+        record: A file to record the packets of each connection to, both ways, below TLS and
+            WebSocket. It is made, or emptied, when the client is first entered, and written as the
+            packets go by, which takes the event loop's time. User Name, Password and Authentication
+            Data are masked. When it cannot be written any more, a warning is logged, and the client
+            goes on. `ferromqtt.testing` compares recordings and replays them, see
+            docs/recordings.md. An addition to aiomqtt's parameters.
+        record_payloads: Whether payloads, Correlation Data and User Properties are recorded, and
+            not their lengths and hashes alone. An addition to aiomqtt's parameters.
 
     Attributes:
         timeout: As the parameter; may be changed at any time.
@@ -287,6 +296,8 @@ class Client(Publishing, Receiving, Responding):
         topic_aliases: bool | int = False,
         outgoing_queue: OutgoingQueue | None = None,
         profile: ServerProfileName | None = None,
+        record: str | os.PathLike[str] | None = None,
+        record_payloads: bool = False,
     ) -> None:
         broker = memory_broker(hostname)
         options = ClientOptions(
@@ -335,6 +346,8 @@ class Client(Publishing, Receiving, Responding):
             topic_aliases=topic_aliases,
             outgoing_queue=outgoing_queue,
             profile=profile,
+            record=record,
+            record_payloads=record_payloads,
         )
         _checks.check_arguments(
             logger=logger,

@@ -34,6 +34,7 @@ from ferromqtt._faults import Duration, Fault, Link, PacketKind
 from ferromqtt._internals import internals_of
 from ferromqtt._journal import JournalMessage, JournalPacket
 from ferromqtt._native import Broker, TestAuthority
+from ferromqtt._recording import ReplayError, diff, path_of, recorder, show
 from ferromqtt._transport import memory
 from ferromqtt._virtual_loop import Jump, StuckError, VirtualLoop
 from ferromqtt.client import Client
@@ -67,12 +68,15 @@ __all__ = [
     "Link",
     "Listening",
     "PacketKind",
+    "ReplayError",
     "SeedFailure",
     "SessionStats",
     "StuckError",
     "TestBroker",
     "VirtualLoop",
+    "diff",
     "run_seeds",
+    "show",
 ]
 
 Denials: TypeAlias = Sequence[str | tuple[str, int]]
@@ -283,12 +287,18 @@ class TestBroker(BrokerFaults):
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
         listen: Whether a start listens. False: it can be reached in memory only.
+        record: A file to record the packets of each connection to, which is made or emptied: what
+            the clients see, written as it goes by. User Names, Passwords and Authentication Data
+            are masked. See docs/recordings.md.
+        record_payloads: Whether payloads, Correlation Data and User Properties are recorded, and
+            not their lengths and hashes alone. A recording with them can be replayed.
         options: What else to set: see `BrokerOptions`.
 
     Raises:
         TypeError: There is no such option, or an argument has the wrong type.
         ValueError: The port, or the value of an option, is out of its range, or an address is given
             to a broker that is not to listen.
+        OSError: The file to record to cannot be made.
 
     """
 
@@ -300,11 +310,14 @@ class TestBroker(BrokerFaults):
         port: int = 0,
         *,
         listen: bool = True,
+        record: str | os.PathLike[str] | None = None,
+        record_payloads: bool = False,
         **options: Unpack[BrokerOptions],
     ) -> None:
         _check_address(host, port)
-        if not isinstance(listen, bool):
-            raise wrong_type("listen", "bool", listen)
+        for name, flag in (("listen", listen), ("record_payloads", record_payloads)):
+            if not isinstance(flag, bool):
+                raise wrong_type(name, "bool", flag)
         if not listen and (host, port) != (_LOOPBACK, 0):
             raise ValueError(
                 "listen=False leaves the broker without an address: leave out host and port"
@@ -313,11 +326,81 @@ class TestBroker(BrokerFaults):
         self._port = self._requested_port = port
         self._listens = listen
         self._options = options
-        self._broker: Broker | None = Broker(**options)
+        self._recorder = recorder(record, record_payloads)
+        self._recording: str | None = None
+        self._broker: Broker | None = self._new_broker()
         self._host: Host | None = None
         self._started = False
         self._authority: TestAuthority | None = None
         self._clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+    @classmethod
+    def from_recording(
+        cls,
+        recording: str | os.PathLike[str],
+        host: str = _LOOPBACK,
+        port: int = 0,
+        *,
+        listen: bool = True,
+        record: str | os.PathLike[str] | None = None,
+        record_payloads: bool = False,
+    ) -> Self:
+        """Make a broker that plays the server's side of a recording again.
+
+        ```python
+        async with TestBroker.from_recording("session.mqttlog", listen=False) as broker:
+            await report_level(broker)
+        ```
+
+        The program under test has to do what it did when it was recorded: each connection plays the
+        next link of the recording with the same Client Identifier (one whose identifier is not in
+        the recording, the next of all), and its packets have to be of the same type, topic or
+        filters, and QoS, and acknowledge the same messages. Payloads and properties may differ.
+        What the server sent then is sent again, with the Packet Identifiers that the client has
+        now, and as much later as then: in a `VirtualLoop` that takes no time. PINGREQ is answered
+        whenever it comes. See docs/recordings.md.
+
+        The first packet that does not fit closes all connections, and leaving `async with` raises
+        `ReplayError`, as it does when something is left of the recording. An exception that leaves
+        the block anyway gets a note instead. `check_replay` tells the same at any time.
+
+        Args:
+            recording: The file of a recording with payloads.
+            host: As for the constructor, and so are the others.
+            port: Likewise.
+            listen: Likewise.
+            record: Likewise; a replay that is recorded can be compared by `diff`.
+            record_payloads: Likewise.
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: It is no recording, or has no payloads; or an argument is wrong.
+            TypeError: An argument has the wrong type.
+        """
+        path = path_of("recording", recording)
+        broker = cls(host, port, listen=listen, record=record, record_payloads=record_payloads)
+        broker._recording = path
+        broker._broker = broker._new_broker()
+        return broker
+
+    def _new_broker(self) -> Broker:
+        broker = Broker(**self._options)
+        if self._recording is not None:
+            broker.replay(self._recording)
+        if self._recorder is not None:
+            broker.record(self._recorder)
+        return broker
+
+    def check_replay(self) -> None:
+        """Check that the replay went as it was recorded, and is finished.
+
+        Does nothing for a broker that replays nothing, or is stopped.
+
+        Raises:
+            ReplayError: What came and what was expected, or what is left.
+        """
+        if failure := self._broker and self._broker.replay_failure():
+            raise ReplayError(failure)
 
     @property
     def host(self) -> str:
@@ -448,7 +531,7 @@ class TestBroker(BrokerFaults):
         if self._is_started():
             raise RuntimeError("The test broker is running already: stop it first")
         if self._broker is None:
-            self._broker = Broker(**self._options)
+            self._broker = self._new_broker()
         host = self._host_here(self._broker)
         self._started = True
         if not self._listens:
@@ -539,10 +622,12 @@ class TestBroker(BrokerFaults):
     async def stop(self) -> None:
         """Stop listening, break every connection, and forget everything.
 
-        Does nothing when it is stopped already. It can be started again.
+        Does nothing when it is stopped already. It can be started again; a recording then goes on,
+        and a replay begins anew.
 
         Raises:
             RuntimeError: It serves another event loop, which is not closed.
+            OSError: The recording could not be written to its end.
 
         """
         host = self._host
@@ -552,6 +637,8 @@ class TestBroker(BrokerFaults):
         self._started = False
         if host and not host.loop.is_closed():
             await host.stop()
+        if self._recorder is not None:
+            self._recorder.finish()
 
     def _ferromqtt_link(self, protocol: asyncio.BaseProtocol, /) -> None:
         """Connect a client in memory.
@@ -615,7 +702,12 @@ class TestBroker(BrokerFaults):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        failure = self._broker and self._broker.replay_failure()
         await self.stop()
+        if failure and error is not None:
+            error.add_note(failure)
+        elif failure:
+            raise ReplayError(failure)
 
 
 def _check_address(host: str, port: int) -> None:

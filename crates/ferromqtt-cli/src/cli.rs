@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::broker_options::OptionArguments;
+use crate::recording::RecordingCommand;
 
 /// MQTT from the command line
 #[derive(Debug, Parser)]
@@ -24,6 +25,12 @@ pub(crate) enum Command {
     ///
     /// Not for production: unless told otherwise it asks nobody for a password, and it forgets everything when it ends.
     Broker(Box<BrokerArguments>),
+
+    /// Look at recordings of MQTT sessions
+    ///
+    /// Clients and the test broker write them; docs/recordings.md says how.
+    #[command(subcommand)]
+    Recording(RecordingCommand),
 }
 
 #[derive(Args, Debug)]
@@ -62,7 +69,9 @@ mod tests {
 
     #[test]
     fn the_broker_listens_on_loopback_unless_told_otherwise() {
-        let Command::Broker(options) = Cli::parse_from(["ferromqtt", "broker"]).command;
+        let Command::Broker(options) = Cli::parse_from(["ferromqtt", "broker"]).command else {
+            panic!("another command");
+        };
         assert!(options.host.is_loopback());
         assert_eq!(options.port, 0);
     }

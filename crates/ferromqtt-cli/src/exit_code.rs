@@ -7,3 +7,11 @@ pub(crate) const SUCCESS: ExitCode = ExitCode::SUCCESS;
 
 /// It did not work; the reason is on standard error.
 pub(crate) const FAILURE: ExitCode = ExitCode::FAILURE;
+
+/// What was compared is different.
+pub(crate) const DIFFERENT: ExitCode = ExitCode::FAILURE;
+
+/// A command whose failure would look like an answer did not work; the reason is on standard error.
+pub(crate) fn no_answer() -> ExitCode {
+    ExitCode::from(2)
+}

@@ -6,6 +6,7 @@ mod cli;
 mod exit_code;
 mod faults;
 mod limit_arguments;
+mod recording;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
             }),
             Err(message) => wrong_usage(&message),
         },
+        Command::Recording(command) => return recording::run(&command),
     };
     match result {
         Ok(()) => exit_code::SUCCESS,

@@ -36,7 +36,7 @@ fn every_text_of_the_command_is_provoked_and_reads_as_the_page_says() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let long = "a".repeat(65_536);
-    let broker: [&[&str]; 15] = [
+    let broker: [&[&str]; 16] = [
         &["--bogus"],
         &["--host", "nowhere"],
         &["--port", "70000"],
@@ -61,5 +61,21 @@ fn every_text_of_the_command_is_provoked_and_reads_as_the_page_says() {
     }
     let full = File::options().write(true).open("/dev/full").unwrap();
     provoked.push(failure(&["broker"], full.into()));
+    provoked.push(failure(
+        &["recording", "show", "/nowhere.mqttlog"],
+        Stdio::null(),
+    ));
+    let name = format!("{}-texts.mqttlog", std::process::id());
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let line = "{\"at\":0,\"link\":1,\"event\":\"opened\"}\n";
+    std::fs::write(
+        &path,
+        format!("{{\"mqttlog\":1,\"payloads\":false}}\n{line}"),
+    )
+    .unwrap();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let show = ["recording", "show", path.to_str().unwrap()];
+    provoked.push(failure(&show, full.into()));
+    std::fs::remove_file(path).unwrap();
     compare("The command `ferromqtt`", provoked);
 }

@@ -25,6 +25,7 @@ use crate::lasting_end::LeftFilters;
 use crate::outgoing_queue::OutgoingMessages;
 use crate::queued::{Departure, QueueCounts};
 use crate::readers::Readers;
+use crate::recording::LinkRecording;
 use crate::wire::LinkId;
 use crate::{CallEnd, Fact, Goodbye, Tokens, Woken};
 
@@ -108,6 +109,8 @@ pub struct Engine<T: Tokens> {
     /// The present transport, or the one that is being opened.
     pub(crate) link: Option<LinkId>,
     pub(crate) last_link: NonZeroU32,
+    /// What records the transports, if anything does.
+    pub(crate) recording: Option<Box<LinkRecording>>,
     pub(crate) woken: VecDeque<Woken<T>>,
 }
 
@@ -152,6 +155,7 @@ impl<T: Tokens> Engine<T> {
             last_end: None,
             attempts: Attempts::default(),
             link: None,
+            recording: None,
             last_link: NonZeroU32::MIN,
             woken: VecDeque::new(),
         })

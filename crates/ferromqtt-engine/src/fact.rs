@@ -21,6 +21,11 @@ pub enum Fact {
         /// How many.
         packets: u64,
     },
+    /// The recording of the client's packets has ended, because its sink failed. The client goes on.
+    RecordingFailed {
+        /// Why.
+        why: Arc<str>,
+    },
     /// The server has accepted a connection.
     Connected {
         /// Session Present: the server resumed the session.
@@ -185,6 +190,7 @@ impl Fact {
         Some(match self.clone() {
             Self::Packet(_)
             | Self::Untraced { .. }
+            | Self::RecordingFailed { .. }
             | Self::VersionRefused { .. }
             | Self::Forgotten { .. }
             | Self::PassedOver { .. }

@@ -108,6 +108,7 @@ mod publish_error;
 mod queue_accept;
 mod queued;
 mod readers;
+mod recording;
 mod refusal;
 mod request_error;
 mod responding;

@@ -107,6 +107,10 @@ impl Lines {
                 let text = "so many packets have no line: there were too many at once";
                 Line::new(LineLevel::Debug, text).number("packets", *packets)
             }
+            Fact::RecordingFailed { why } => {
+                let text = format!("the recording has ended, because it cannot be written: {why}");
+                Line::new(LineLevel::Warn, text)
+            }
             Fact::Connected {
                 session_present, ..
             } => {

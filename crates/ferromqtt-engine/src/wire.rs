@@ -60,7 +60,13 @@ impl<T: Tokens> Engine<T> {
         if *self.standing() == Standing::Ended(ConnectionError::DriverGone) {
             return None; // nobody is there to do it
         }
-        Some(match self.core.poll_transport()? {
+        let request = self.core.poll_transport()?;
+        if let Some(recording) = &mut self.recording
+            && !matches!(request, TransportRequest::Open { .. })
+        {
+            recording.leaves();
+        }
+        Some(match request {
             TransportRequest::Open { server, attempt } => LinkRequest::Open {
                 link: self.next_link(),
                 server,
@@ -97,6 +103,9 @@ impl<T: Tokens> Engine<T> {
         let is_current = self.is_current(link);
         if is_current {
             self.attempts.opened = true;
+            if let Some(recording) = &mut self.recording {
+                recording.opened(now);
+            }
             self.core.transport_opened(now);
         }
         is_current
@@ -113,6 +122,10 @@ impl<T: Tokens> Engine<T> {
     pub fn closed(&mut self, now: Instant, link: LinkId, cause: TransportError) {
         if self.is_current(link) {
             self.link = None;
+            if let Some(recording) = &mut self.recording {
+                recording.closed(now);
+                self.report_recording();
+            }
             self.core.transport_closed(now, cause);
         }
     }
@@ -126,7 +139,14 @@ impl<T: Tokens> Engine<T> {
             };
         }
         let before = self.core.stats().received;
+        if let Some(recording) = &mut self.recording {
+            recording.received(now, input);
+        }
         self.core.handle_input(now, input);
+        if let Some(recording) = &mut self.recording {
+            recording.left(input);
+            self.report_recording();
+        }
         let messages = self.core.stats().received - before;
         Intake {
             missing: self.core.input_hint(input),
@@ -148,6 +168,9 @@ impl<T: Tokens> Engine<T> {
         loop {
             let may_write = is_current && !(self.options.authenticates && self.is_asking());
             if may_write && let Some(chunk) = self.core.poll_transmit_up_to(now, limit) {
+                if let Some(recording) = &mut self.recording {
+                    recording.sent(now, &chunk);
+                }
                 return Some(chunk);
             }
             if !self.settle(now) || !may_write {

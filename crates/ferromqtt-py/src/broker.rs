@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -15,6 +16,7 @@ use pyo3::types::{PyBytes, PyDict};
 use crate::access::Access;
 use crate::clock::Clock;
 use crate::gate;
+use crate::recording::{self, Recorder};
 
 mod faults;
 mod journal;
@@ -73,6 +75,26 @@ impl Broker {
     #[staticmethod]
     fn options() -> Vec<options::OptionRow> {
         options::rows()
+    }
+
+    /// Plays the server's side of a recording, from now on and instead of what the options say.
+    fn replay(slf: &Bound<'_, Self>, path: PathBuf) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        let recording = recording::read(path)?;
+        let replay = ferromqtt_testing::Broker::from_recording(&recording);
+        slf.lock().core = replay.map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(())
+    }
+
+    /// Records the connections that are opened from now on.
+    fn record(slf: &Bound<'_, Self>, recorder: &Recorder) {
+        slf.lock().core.record(recorder.shared());
+    }
+
+    /// Why the replay failed, or what is left of it; `None` when it is finished, or there is none.
+    fn replay_failure(slf: &Bound<'_, Self>) -> Option<String> {
+        let checked = slf.read().core.check_replay();
+        checked.err().map(|error| error.to_string())
     }
 
     /// Takes the time from this loop from now on; before, it is the system's.

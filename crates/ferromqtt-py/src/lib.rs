@@ -39,6 +39,7 @@ mod progress;
 mod properties;
 mod readers;
 mod receipts;
+mod recording;
 mod requests;
 mod responding;
 mod rules;
@@ -77,6 +78,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<message::Message>()?;
     module.add_class::<messages_iterator::MessagesIterator>()?;
     module.add_class::<batches::Batches>()?;
+    module.add_class::<recording::Recorder>()?;
     module.add_class::<subscription::SubscriptionQueue>()?;
     module.add_class::<topic_template::TopicTemplate>()?;
     module.add_class::<transport::Host>()?;
@@ -93,6 +95,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(failure::failure_text, module)?)?;
     module.add_function(wrap_pyfunction!(profile::profile_table, module)?)?;
     module.add_function(wrap_pyfunction!(profile::settle_profile, module)?)?;
+    module.add_function(wrap_pyfunction!(recording::recording_diff, module)?)?;
+    module.add_function(wrap_pyfunction!(recording::recording_text, module)?)?;
     module.add_function(wrap_pyfunction!(responding::admit_request, module)?)?;
     module.add_function(wrap_pyfunction!(responding::check_responder, module)?)?;
     module.add_function(wrap_pyfunction!(responding::is_unacknowledged, module)?)?;

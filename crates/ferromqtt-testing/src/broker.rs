@@ -10,6 +10,7 @@ use ferromqtt_proto::packet::{
 };
 
 use crate::connection::{BrokerConnection, ConnectionId, ConnectionPhase};
+use crate::front::BrokerFront;
 use crate::memory::Meter;
 use crate::options::BrokerOptions;
 use crate::outbound::SendQueue;
@@ -57,6 +58,8 @@ pub struct Broker {
     pub(crate) found: Vec<SessionSubscription>,
     /// The links with their faults and the journal, once somebody asks for either.
     pub(crate) wire: Option<Box<Wire>>,
+    /// What records the links, or serves them in the broker's stead.
+    pub(crate) front: Option<Box<BrokerFront>>,
     opened: u64,
     /// The latest time that the host passed: `poll_transmit` sends queued messages by it.
     pub(crate) now: Option<Instant>,
@@ -104,6 +107,7 @@ impl Broker {
             input_length: 0,
             found: Vec::new(),
             wire: None,
+            front: None,
             opened: 0,
             now: None,
             writable: VecDeque::new(),
@@ -123,6 +127,9 @@ impl Broker {
         self.now = Some(now);
         self.opened += 1;
         let id = ConnectionId(self.opened);
+        if self.front_open(now, id) {
+            return id;
+        }
         let deadline = now + self.options.handshake_timeout;
         let limit = (self.options.maximum_connections).saturating_add(WITHOUT_CLIENT);
         let has_room = self.connections.len() < limit;
@@ -143,6 +150,14 @@ impl Broker {
     /// takes all of `input` and keeps the beginning itself.
     pub fn handle_input(&mut self, now: Instant, id: ConnectionId, input: &mut BytesMut) {
         self.now = Some(now);
+        match self.front {
+            None => self.pass_input(now, id, input),
+            Some(_) => self.front_input(now, id, input),
+        }
+    }
+
+    /// As [`Broker::handle_input`], past the front.
+    pub(crate) fn pass_input(&mut self, now: Instant, id: ConnectionId, input: &mut BytesMut) {
         match self.wire {
             None => self.take_input(now, id, input),
             Some(_) => self.wire_input(now, id, input),
@@ -202,6 +217,14 @@ impl Broker {
     /// (MQTT-3.1.2-8).
     pub fn closed(&mut self, now: Instant, id: ConnectionId) {
         self.now = Some(now);
+        match self.front {
+            None => self.pass_end(now, id),
+            Some(_) => self.front_closed(now, id),
+        }
+    }
+
+    /// As [`Broker::closed`], past the front.
+    pub(crate) fn pass_end(&mut self, now: Instant, id: ConnectionId) {
         match self.wire {
             None => self.take_end(now, id),
             Some(_) => self.wire_closed(now, id),
@@ -217,6 +240,9 @@ impl Broker {
     /// A connection that got output since it was last named: drain [`Broker::poll_transmit`] for it. To be polled until
     /// `None` after every other call.
     pub fn poll_writable(&mut self) -> Option<ConnectionId> {
+        if let Some(replay) = self.replay_mut() {
+            return replay.poll_writable();
+        }
         match self.wire {
             None => self.next_writable(),
             Some(_) => self.wire_writable(),
@@ -236,6 +262,14 @@ impl Broker {
 
     /// The next bytes to write to `id`. A host whose socket is full leaves the rest here and asks again later.
     pub fn poll_transmit(&mut self, id: ConnectionId) -> Option<Bytes> {
+        match self.front {
+            None => self.pass_transmit(id),
+            Some(_) => self.front_transmit(id),
+        }
+    }
+
+    /// As [`Broker::poll_transmit`], past the front.
+    pub(crate) fn pass_transmit(&mut self, id: ConnectionId) -> Option<Bytes> {
         match self.wire {
             None => self.take_transmit(id),
             Some(_) => self.wire_transmit(id),
@@ -264,6 +298,14 @@ impl Broker {
     /// A connection whose transport is to be closed behind the bytes that were handed out. To be polled until `None` after
     /// [`Broker::poll_transmit`]; a connection is named once, and is not known any more then.
     pub fn poll_close(&mut self) -> Option<ConnectionId> {
+        match self.front {
+            None => self.pass_close(),
+            Some(_) => self.front_close(),
+        }
+    }
+
+    /// As [`Broker::poll_close`], past the front.
+    pub(crate) fn pass_close(&mut self) -> Option<ConnectionId> {
         match self.wire {
             None => self.next_to_close(),
             Some(_) => self.wire_close(),
@@ -283,12 +325,18 @@ impl Broker {
 
     /// When to call [`Broker::handle_timeout`], if nothing else happens before. May be earlier than anything is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        match self.front.as_ref().and_then(|front| front.replay()) {
+            None => self.timers.next(),
+            Some(replay) => replay.poll_timeout(),
+        }
     }
 
     /// Does what is due at `now`: Keep Alive, Session Expiry, Will Delay, unfinished handshakes.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = Some(now);
+        if let Some(replay) = self.replay_mut() {
+            return replay.handle_timeout(now);
+        }
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
                 Timer::Connection(id) => self.handle_connection_timeout(now, id),

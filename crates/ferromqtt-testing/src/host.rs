@@ -95,8 +95,12 @@ impl TestBroker {
     /// ```
     pub fn with_options(mut options: BrokerOptions) -> Self {
         options.journal_packets.get_or_insert(JOURNAL_PACKETS);
+        Self::serving(Broker::new(options))
+    }
+
+    pub(crate) fn serving(broker: Broker) -> Self {
         let state = HostState {
-            broker: Broker::new(options),
+            broker,
             wakers: HashMap::new(),
             sleeping_until: None,
             tasks: Some(JoinSet::new()),

@@ -50,6 +50,7 @@
 //! | what lies between the broker and its links: lanes, rules at work, verbs | `wire/` |
 //! | what happened, and the chart of it | `journal/` |
 //! | seeds: scripts of faults that are drawn, played, shrunk and printed | `chaos/` |
+//! | recording, and what serves a recording again | `front.rs`, `replay/` |
 //! | random numbers from a seed | `random.rs` |
 //! | what is held, in bytes | `memory.rs` |
 //! | state of all | `subscriptions.rs`, `shared.rs`, `retained.rs`, `timers.rs` |
@@ -69,11 +70,14 @@ mod expected;
 #[cfg(feature = "tokio")]
 mod fault_handle;
 mod faults;
+mod front;
 mod handshake;
 #[cfg(feature = "tokio")]
 mod host;
 #[cfg(feature = "tokio")]
 mod host_faults;
+#[cfg(feature = "tokio")]
+mod host_recording;
 mod journal;
 mod limits;
 #[cfg(feature = "tokio")]
@@ -91,6 +95,7 @@ mod outbound;
 mod output;
 mod packet_ids;
 mod random;
+mod replay;
 mod retained;
 mod routing;
 #[cfg(feature = "websocket")]
@@ -103,6 +108,8 @@ mod timers;
 #[cfg(feature = "tls")]
 mod tls;
 mod wire;
+
+pub use ferromqtt_recording as recording;
 
 pub use access::User;
 pub use authentication::Authentication;
@@ -137,5 +144,6 @@ pub use listen::{Listen, Listening};
 #[cfg(feature = "tokio")]
 pub use memory_stream::MemoryStream;
 pub use options::{BrokerOptions, BrokerOptionsError};
+pub use replay::{ReplayError, ReplayMismatch};
 pub use session::SessionStats;
 pub use wire::RestartKeeps;

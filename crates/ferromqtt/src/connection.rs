@@ -245,6 +245,9 @@ impl Connection {
         if let Some(queue) = options.outgoing_queue {
             engine.open_outgoing_queue(queue, []);
         }
+        if let Some(recorder) = &options.recorder {
+            engine.record(recorder.clone());
+        }
         engine.start(now());
         let shared = Shared::new(engine, authentication);
         // Accepted now, they are subscribed when the server's first message comes.

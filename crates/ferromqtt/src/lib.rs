@@ -245,6 +245,9 @@ pub use ferromqtt_proto::{
     TemplateProblem, TopicError, TopicFilter, TopicLimit, TopicName, TopicParams, TopicTemplate,
     TransportError, Unacknowledged, UncountedLevels, UnknownProfile, UserProperties, Utf8String,
 };
+/// Recordings of what goes by a connection: the crate `ferromqtt-recording`, for [`Options::record`].
+pub use ferromqtt_recording as recording;
+
 /// The test broker: the crate `ferromqtt-testing`, for [`Options::test`].
 #[cfg(feature = "testing")]
 pub use ferromqtt_testing as testing;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use ferromqtt_engine::OutgoingQueueOptions;
 use ferromqtt_proto as proto;
+use ferromqtt_recording::Recorder;
 use ferromqtt_transport::{QueryProtocol, ServerUrl};
 
 use crate::authenticate::{AuthenticationExchange, Method};
@@ -60,6 +61,7 @@ pub struct Options {
     has_version: bool,
     refused: RefusedNumbers,
     pub(crate) subscriptions: Vec<DeclaredSubscription>,
+    pub(crate) recorder: Option<Recorder>,
 }
 
 impl Options {
@@ -199,6 +201,7 @@ impl Options {
             has_version: false,
             refused: RefusedNumbers::default(),
             subscriptions: Vec::new(),
+            recorder: None,
         }
     }
 
@@ -278,6 +281,30 @@ impl Options {
     #[must_use]
     pub const fn will_on_error(mut self, publish: bool) -> Self {
         self.will_on_error = publish;
+        self
+    }
+
+    /// Records the packets of each connection, both ways, below TLS and WebSocket: see [`Recorder`]. Default: none.
+    ///
+    /// A line is written in the call that its packet goes by in, which blocks the client's task for so long. When that fails, a
+    /// warning in the log (feature `tracing`) says so, and so does [`Recorder::finish`]; the client goes on. Several clients can
+    /// have clones of one recorder. [docs/recordings.md](https://github.com/ferromqtt/ferromqtt/blob/main/docs/recordings.md)
+    /// says what can be done with a recording.
+    ///
+    /// ```
+    /// use ferromqtt::Options;
+    /// use ferromqtt::recording::{RecordedPayloads, Recorder};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # let path = std::env::temp_dir().join(format!("doc-client-{}.mqttlog", std::process::id()));
+    /// let recorder = Recorder::to_file(&path, RecordedPayloads::Hashed)?;
+    /// let options = Options::new("broker.example", 1883).record(recorder.clone());
+    /// # let _ = options;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn record(mut self, recorder: Recorder) -> Self {
+        self.recorder = Some(recorder);
         self
     }
 

@@ -391,6 +391,27 @@ async fn unwritten_messages() {
     connection.disconnect().await.unwrap_err();
 }
 
+/// A recording whose disk is full.
+struct Full;
+
+impl std::io::Write for Full {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn a_recording_that_cannot_be_written() {
+    let broker = ferromqtt_testing::TestBroker::new();
+    let recorder = ferromqtt::recording::Recorder::new(Full, Default::default());
+    let options = Options::new("test-broker", 1883).transport(broker.transport());
+    let connection = Connection::open(options.record(recorder)).await.unwrap();
+    connection.disconnect().await.unwrap();
+}
+
 async fn danger() {
     let danger = TlsOptions::new().danger_accept_any_certificate_from_anyone();
     let options = Options::new("127.0.0.1", 1).tls(danger);
@@ -415,6 +436,7 @@ fn every_log_line_is_provoked_and_reads_as_the_page_says() {
         a_refused_message().await;
         a_dropped_message().await;
         failing_attempts().await;
+        a_recording_that_cannot_be_written().await;
     });
     play(danger());
     in_virtual_time(routed());

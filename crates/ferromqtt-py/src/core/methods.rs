@@ -22,6 +22,7 @@ use crate::messages_iterator::MessagesIterator;
 use crate::operations;
 use crate::readers;
 use crate::receipts;
+use crate::recording::Recorder;
 use crate::requests;
 use crate::wire::WritingEnd;
 
@@ -39,6 +40,11 @@ impl Core {
     fn configure(slf: &Bound<'_, Self>, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         let _inside = gate::enter_on(slf)?;
         lifecycle::configure(slf, options)
+    }
+
+    /// Records each transport that is opened from now on.
+    fn record(slf: &Bound<'_, Self>, recorder: &Recorder) {
+        slf.lock().engine.record(recorder.shared());
     }
 
     /// The bounds of the outgoing queue, before the first connection: messages, bytes, and the policy.

@@ -17,6 +17,8 @@ mod markers;
 mod properties;
 mod publish;
 mod random_faults;
+mod recordings;
+mod replays;
 mod retained;
 mod scene;
 mod secrets;

@@ -39,8 +39,12 @@ impl Scene {
     pub(crate) fn with(set: impl FnOnce(&mut BrokerOptions)) -> Self {
         let mut options = BrokerOptions::default();
         set(&mut options);
+        Self::serving(Broker::new(options))
+    }
+
+    pub(crate) fn serving(broker: Broker) -> Self {
         Self {
-            broker: Broker::new(options),
+            broker,
             now: Instant::now(),
             received: HashMap::new(),
             closed: BTreeSet::new(),

@@ -6,12 +6,13 @@ use ferromqtt_proto::packet::{
     Auth, Connect, Packet, PacketType, Properties, ProtocolVersion, QoS, ReasonCode,
 };
 use ferromqtt_testing::{
-    Authentication, BrokerJournal, BrokerOptions, FaultAction, FaultError, FaultRule, FaultScript,
-    JournalEvent, JournalLink, JournalMessage, JournalPacket, ListShrinker, ScriptEntry,
-    ScriptShrinker, User,
+    Authentication, Broker, BrokerJournal, BrokerOptions, FaultAction, FaultError, FaultRule,
+    FaultScript, JournalEvent, JournalLink, JournalMessage, JournalPacket, ListShrinker,
+    ReplayError, ReplayMismatch, ScriptEntry, ScriptShrinker, User,
 };
 
 use crate::markers::*;
+use crate::recordings::record;
 use crate::scene::{Scene, connect_persistent, publish, retained, text, will};
 
 const V5: ProtocolVersion = ProtocolVersion::V5;
@@ -178,8 +179,39 @@ fn private_keys_of_certificates_are_not_shown() {
     assert!(error.to_string().contains("certificate"), "{error}");
 }
 
+#[test]
+fn a_replay_shows_no_secret_in_any_state() {
+    let program = |scene: &mut Scene, topic: &str| {
+        let (client, _) = scene.join(login("a"));
+        scene.subscribe(client, "#", QoS::AtLeastOnce);
+        look(&scene.broker);
+        scene.send(
+            client,
+            &Packet::Publish(publish(topic, MARKER, QoS::ExactlyOnce)),
+        );
+        look(&scene.broker); // output that nobody has taken
+    };
+    let mut scene = Scene::with(guarded);
+    let memory = record(&mut scene);
+    program(&mut scene, "t");
+    let recording = memory.recording();
+    look(&recording);
+    look(&recording.entries());
+    let mut scene = Scene::serving(Broker::from_recording(&recording).unwrap());
+    let unfinished: ReplayError = scene.broker.check_replay().unwrap_err();
+    look_at_error(&unfinished);
+    program(&mut scene, "t");
+    let mut scene = Scene::serving(Broker::from_recording(&recording).unwrap());
+    program(&mut scene, "another");
+    let Err(ReplayError::Mismatch(mismatch)) = scene.broker.check_replay() else {
+        panic!("another topic is no mismatch");
+    };
+    let mismatch: ReplayMismatch = *mismatch;
+    look_at_error(&mismatch);
+}
+
 /// Public types that can hold neither a payload nor what authenticates; `TestBroker` is looked at by the client's test.
-const WITHOUT_SECRETS: &str = "BrokerStats ConnectionId TestBroker BrokerOptionsError BrokerStopped SessionStats Broker BrokerSide CutPoint FaultId \
+const WITHOUT_SECRETS: &str = "BrokerStats ConnectionId TestBroker BrokerOptionsError BrokerStopped SessionStats BrokerSide CutPoint FaultId \
      BrokerUnreachable ExpectedMessages FaultFileError FaultFileProblem FaultHandle Listen Listening CertificateError \
      FaultPlace FaultTextError FaultTimes FaultTiming LinkChange LinkHandle MessageFilter NotPublished PacketFilter RestartKeeps \
      BrokerEvent BrokerVerb ChaosError EventTime FaultScriptError Faults";

@@ -1,4 +1,5 @@
-use ferromqtt::{QoS, ReasonCode};
+use ferromqtt::recording::Recording;
+use ferromqtt::{Connection, Options, ProtocolVersion, QoS, ReasonCode};
 use ferromqtt_proto::packet::PacketType;
 use ferromqtt_testing::{
     Authentication, BrokerOptions, BrokerOptionsError, FaultRule, FaultScript, Listen,
@@ -79,6 +80,53 @@ fn rules() -> Vec<Provoked> {
         .collect()
 }
 
+/// Files that are no recordings.
+fn recordings() -> Vec<Provoked> {
+    let missing = Recording::read("/nowhere.mqttlog").unwrap_err();
+    let texts = ["", "{\"mqttlog\":2,\"payloads\":true}\n"];
+    let wrong = texts.map(|text| text.parse::<Recording>().unwrap_err());
+    let errors = [missing].into_iter().chain(wrong);
+    errors
+        .map(|error| (error.to_string(), "RecordingError"))
+        .collect()
+}
+
+/// Recordings of an accepted CONNECT that cannot be replayed, or are not.
+async fn replays() -> Vec<Provoked> {
+    let text = |payloads, more| {
+        let lines = [
+            r#""event":"opened""#,
+            r#""to":"server","packet":"CONNECT","bytes":"100d00044d5154540402003c000161""#,
+            r#""to":"client","packet":"CONNACK","bytes":"20020000""#,
+            more,
+        ];
+        let lines = lines
+            .map(|line| format!("{{\"at\":0,\"link\":1,{line}}}\n"))
+            .concat();
+        format!("{{\"mqttlog\":1,\"payloads\":{payloads}}}\n{lines}")
+            .parse::<Recording>()
+            .unwrap()
+    };
+    let left = r#""to":"client","packet":"PUBLISH","left_out":99999999"#;
+    let closed = r#""event":"closed by client""#;
+    let refused = |recording| TestBroker::from_recording(&recording).unwrap_err();
+    let broker = TestBroker::from_recording(&text(true, closed)).unwrap();
+    let unfinished = broker.check_replay().unwrap_err();
+    let options = Options::test(&broker)
+        .protocol(ProtocolVersion::V5)
+        .reconnect(None);
+    Connection::open(options).await.unwrap_err(); // recorded was 3.1.1
+    let mismatch = broker.check_replay().unwrap_err();
+    [
+        refused(text(false, closed)),
+        refused(text(true, left)),
+        unfinished,
+        mismatch,
+    ]
+    .map(|error| (error.to_string(), "ReplayError"))
+    .into()
+}
+
 #[tokio::test]
 async fn every_text_of_the_test_broker_is_provoked_and_reads_as_the_page_says() {
     let mut options = BrokerOptions::default();
@@ -92,5 +140,7 @@ async fn every_text_of_the_test_broker_is_provoked_and_reads_as_the_page_says() 
         down(),
     ];
     provoked.extend(rules());
+    provoked.extend(recordings());
+    provoked.extend(replays().await);
     compare("Rust: test broker", provoked);
 }

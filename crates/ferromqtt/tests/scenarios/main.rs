@@ -38,6 +38,8 @@ mod outgoing_queue;
 mod proxy;
 mod publish;
 mod reconnect;
+#[cfg(feature = "testing")]
+mod recordings;
 mod refused_by_disconnect;
 mod requests;
 mod responder;

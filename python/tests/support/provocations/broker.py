@@ -1,12 +1,13 @@
 """The test broker, and the commands."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from ferromqtt import MqttError, _wheel
 from ferromqtt import __main__ as commands
-from ferromqtt import _wheel
 from ferromqtt.testing import PUBACK, Chaos, TestBroker, run_seeds
 from support.provocations.registry import BROKER, COMMANDS, Given, World, provokes
 
@@ -185,6 +186,50 @@ async def _(_: World) -> None:
 @provokes(BROKER, "cannot make a certificate")
 async def _(_: World) -> None:
     await TestBroker().listen("b\u00fccher", tls=True)
+making("record_payloads says", record_payloads=True)
+
+
+def replaying(part: str, text: bytes) -> None:
+    """Make a broker of what is no recording, or none that can be replayed."""
+
+    @provokes(BROKER, part)
+    async def fail(world: World) -> None:
+        path = world.folder / "session.mqttlog"
+        path.write_bytes(text)
+        TestBroker.from_recording(path)
+
+
+HEADER = b'{"mqttlog":1,"payloads":true}\n'
+replaying("cannot read the recording", b"\xff")
+replaying("is no line of a recording", b"")
+replaying("has version", b'{"mqttlog":2}\n')
+replaying("has no payloads", b'{"mqttlog":1,"payloads":false}\n')
+replaying(
+    "cannot be replayed: {reason}",
+    HEADER + b'{"at":0,"link":1,"to":"client","packet":"PUBLISH","left_out":99999999}\n',
+)
+
+
+@provokes(BROKER, "the replay is not finished")
+async def _(world: World) -> None:
+    path = world.folder / "session.mqttlog"
+    broker = TestBroker(listen=False, record=path, record_payloads=True)
+    async with broker.client():
+        pass
+    TestBroker.from_recording(path).check_replay()
+
+
+@provokes(BROKER, "the replay fails")
+async def _(world: World) -> None:
+    path = world.folder / "session.mqttlog"
+    broker = TestBroker(listen=False, record=path, record_payloads=True)
+    async with broker.client():
+        pass
+    broker = TestBroker.from_recording(path)
+    with contextlib.suppress(MqttError):
+        async with broker.client(protocol=5):
+            pass
+    broker.check_replay()
 
 
 def running(part: str, *arguments: str) -> None:

@@ -242,3 +242,9 @@ tracing("received {packet}", serve_311)
 tracing("{client}: disconnected", serve_311)
 tracing("connection lost: ", Connection.accept)
 tracing("cannot connect: ", lambda connection: connection.close())
+
+
+@provokes(LOG, "the recording has ended")
+async def _(_: World) -> None:
+    async with TestBroker(listen=False).client(record="/dev/full"):
+        pass

@@ -1,0 +1,9 @@
+//! Recordings of links whose bytes are written by hand.
+
+mod differences;
+mod malformed;
+#[path = "../../../ferromqtt-proto/tests/scenarios/support/markers.rs"]
+mod markers;
+mod scene;
+mod secrets;
+mod writing;

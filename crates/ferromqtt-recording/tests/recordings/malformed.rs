@@ -1,0 +1,130 @@
+//! What is no recording is refused in words, and nothing that is read or recorded panics.
+
+use std::time::Instant;
+
+use ferromqtt_proto::packet::{Packet, ProtocolVersion};
+use ferromqtt_recording::{ClosedBy, ComparedTimes, RecordedPayloads, Recording, diff};
+use proptest::prelude::*;
+
+use crate::scene::{Scene, connack, connect, puback, publish};
+
+fn error(text: &str) -> String {
+    text.parse::<Recording>().unwrap_err().to_string()
+}
+
+const HEADER: &str = "{\"mqttlog\":1,\"payloads\":true}\n";
+
+#[test]
+fn what_is_no_recording_is_refused_with_its_line() {
+    for (text, part) in [
+        (
+            "",
+            "line 1 is no line of a recording: the first line begins with",
+        ),
+        ("hello\n", "line 1 "),
+        ("{\"mqttlog\":1}\n", "whether there are `payloads`"),
+        ("{\"mqttlog\":2,\"payloads\":true}\n", "version 2"),
+        (
+            &format!("{HEADER}hello\n"),
+            "line 2 is no line of a recording: it is no JSON object",
+        ),
+        (
+            &format!("{HEADER}{{\"link\":1,\"event\":\"opened\"}}\n"),
+            "no time",
+        ),
+        (
+            &format!("{HEADER}{{\"at\":1,\"event\":\"opened\"}}\n"),
+            "`link`",
+        ),
+        (
+            &format!("{HEADER}{{\"at\":1,\"link\":1}}\n"),
+            "neither a `packet`",
+        ),
+        (
+            &format!("{HEADER}{{\"at\":1,\"link\":1,\"packet\":\"PUBACK\"}}\n"),
+            "neither `to`",
+        ),
+        (
+            &format!("{HEADER}{{\"at\":1,\"link\":1,\"to\":\"server\",\"packet\":\"PUBACK\"}}\n"),
+            "`bytes`",
+        ),
+        (
+            &format!(
+                "{HEADER}{{\"at\":1,\"link\":1,\"to\":\"server\",\"packet\":\"PUBACK\",\"bytes\":\"4\"}}\n"
+            ),
+            "hexadecimal",
+        ),
+    ] {
+        assert!(error(text).contains(part), "{text}: {}", error(text));
+    }
+    let missing = Recording::read("/nowhere/session.mqttlog").unwrap_err();
+    assert!(
+        missing.to_string().contains("/nowhere/session.mqttlog"),
+        "{missing}"
+    );
+}
+
+fn some_text() -> String {
+    let mut scene = Scene::v5(RecordedPayloads::Whole);
+    scene.client(&Packet::Connect(Box::new(connect(
+        "pümp",
+        ProtocolVersion::V5,
+    ))));
+    scene.server(&connack());
+    scene.client(&publish("a", b"1", Some(1)));
+    scene.server(&puback(1));
+    scene.close();
+    scene.text()
+}
+
+/// A program that was killed leaves its last line unfinished.
+#[test]
+fn a_recording_that_was_cut_off_is_read_up_to_there() {
+    let text = some_text();
+    let first = text.find('\n').unwrap() + 1;
+    let mut before = 0;
+    for end in first..=text.len() {
+        let Some(part) = text.get(..end) else {
+            continue;
+        };
+        let count = part.parse::<Recording>().unwrap().entries().len();
+        assert!(count == before || count == before + 1, "{part}");
+        before = count;
+    }
+    assert_eq!(before, text.lines().count() - 1);
+}
+
+proptest! {
+    #[test]
+    fn no_damage_to_a_recording_panics(at in 0_usize..2_000, with in "\\PC{0,3}") {
+        let mut text = some_text();
+        let at = at.min(text.len());
+        if text.is_char_boundary(at) {
+            text.insert_str(at, &with);
+            if let Ok(recording) = text.parse::<Recording>() {
+                let whole = some_text().parse().unwrap();
+                let _ = (recording.show(), diff(&recording, &whole, ComparedTimes::Milliseconds));
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_goes_by_a_link_can_be_read_again(
+        sent in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..40)), 0..8),
+        whole in any::<bool>(),
+    ) {
+        let payloads = if whole { RecordedPayloads::Whole } else { RecordedPayloads::Hashed };
+        let mut scene = Scene::v5(payloads);
+        scene.client(&Packet::Connect(Box::new(connect("a", ProtocolVersion::V5))));
+        for (to_server, bytes) in sent {
+            let now = scene.now;
+            match to_server {
+                true => scene.link().to_server(now, &bytes),
+                false => scene.link().to_client(now, &bytes),
+            }
+        }
+        scene.link.take().unwrap().close(Instant::now(), ClosedBy::Server);
+        let recording: Recording = scene.text().parse().unwrap();
+        prop_assert_eq!(diff(&recording, &recording, ComparedTimes::Milliseconds), "");
+    }
+}
