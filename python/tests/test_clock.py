@@ -477,7 +477,7 @@ def test_a_broker_that_is_woken_for_its_earliest_deadline_does_what_is_due() -> 
     number = broker.open()
     assert broker.timeout() == 10
     broker.handle_timeout()
-    assert broker.take_closed() == [number]
+    assert broker.take_closed() == [(number, False)]
 
 
 # looptime's plugin

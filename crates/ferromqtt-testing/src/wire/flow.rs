@@ -339,11 +339,9 @@ impl Broker {
 }
 
 impl Wire {
-    /// Settles what a rule or a verb has changed about a lane, of all links.
+    /// All links: what is done to them may remove some.
     pub(super) fn link_ids(&self) -> Vec<ConnectionId> {
-        let mut ids: Vec<_> = self.links.keys().copied().collect();
-        ids.sort_unstable(); // one order, whatever the map's
-        ids
+        self.links.keys().copied().collect()
     }
 }
 

@@ -68,12 +68,13 @@ impl Broker {
 
     /// The broker proper has sent a packet.
     pub(super) fn judge_outbound(&mut self, now: Instant, id: ConnectionId, bytes: Bytes) {
-        let assigned = self.identifier_of(id);
+        let is_unknown = (self.link_mut(id)).is_some_and(|link| link.client.is_empty());
+        let assigned = is_unknown.then(|| self.identifier_of(id)).flatten();
         let Some(link) = self.link_mut(id) else {
             return;
         };
-        if link.client.is_empty() {
-            link.client = assigned.unwrap_or_default();
+        if let Some(assigned) = assigned {
+            link.client = assigned;
         }
         let cut = CutPacket::read(bytes, link, BrokerSide::Sends);
         self.judge(now, id, BrokerSide::Sends, cut);

@@ -12,7 +12,7 @@ mod lane;
 mod postponed;
 mod verbs;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -32,7 +32,8 @@ pub use verbs::RestartKeeps;
 /// The links of a broker, and what may befall what goes by them.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    pub(crate) links: HashMap<ConnectionId, WireLink>,
+    /// In order, so that whatever happens to all of them happens in one order.
+    pub(crate) links: BTreeMap<ConnectionId, WireLink>,
     pub(crate) faults: InstalledFaults,
     pub(crate) journal: Option<BrokerJournal>,
     pub(crate) seed: u64,
