@@ -117,8 +117,10 @@ def test_the_client_records_what_its_broker_does(tmp_path: Path) -> None:
             await every_qos(broker.client("a", protocol=V5, record=by_client))
 
     play(main)
-    difference = diff(by_broker, by_client).replace("-- closed by the server --", "closed")
-    assert "packet" not in difference.replace("packet_id", ""), difference
+    # Which of them closed first is a matter of view.
+    difference = diff(by_broker, by_client)
+    assert "->" not in difference, difference
+    assert "<-" not in difference, difference
     assert "message 2" in by_broker.read_text()
     assert "message 2" not in by_client.read_text()
 
