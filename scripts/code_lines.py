@@ -154,21 +154,21 @@ _TLS = (f"{RUST}/transport/tls",)
 
 PARTS = (
     Part("core", 16_294, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 4_607, ("crates/ferromqtt-engine/src",)),
+    Part("engine", 4_711, ("crates/ferromqtt-engine/src",)),
     Part("recordings", 1_687, ("crates/ferromqtt-recording/src",)),
     Part("transport", 2_606, ("crates/ferromqtt-transport/src",)),
-    Part("tokio client, driver", 4_190, (RUST,), (*_RUST_FACE, *_TLS)),
+    Part("tokio client, driver", 4_193, (RUST,), (*_RUST_FACE, *_TLS)),
     Part("tokio client, TLS", 673, _TLS),
-    Part("tokio client, face", 2_439, _RUST_FACE),
-    Part("binding, driver", 5_300, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
-    Part("binding, face", 2_155, _BINDING_FACE),
-    Part("Python, driver", 3_705, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
-    Part("Python, face", 4_450, _PYTHON_FACE),
-    Part("Python, test tools", 3_066, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
+    Part("tokio client, face", 2_448, _RUST_FACE),
+    Part("binding, driver", 5_377, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
+    Part("binding, face", 2_159, _BINDING_FACE),
+    Part("Python, driver", 3_708, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
+    Part("Python, face", 4_465, _PYTHON_FACE),
+    Part("Python, test tools", 3_147, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
     Part("pytest plugin", 658, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-    Part("test broker", 10_525, ("crates/ferromqtt-testing/src",)),
-    Part("command line", 338, ("crates/ferromqtt-cli/src",)),
+    Part("test broker", 11_468, ("crates/ferromqtt-testing/src",)),
+    Part("command line", 402, ("crates/ferromqtt-cli/src",)),
 )
 
 _TEST_FILES = re.compile(r"^(tests?|.*_tests|tests_support)\.rs$")
