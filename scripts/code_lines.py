@@ -45,7 +45,7 @@ PARTS = (
     Part("Python package", 10_159, ("python/ferromqtt",)),
     Part("pytest plugin", 658, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-    Part("test broker", 10_520, ("crates/ferromqtt-testing/src",)),
+    Part("test broker", 10_521, ("crates/ferromqtt-testing/src",)),
     Part("command line", 338, ("crates/ferromqtt-cli/src",)),
 )
 
