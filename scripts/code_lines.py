@@ -167,7 +167,7 @@ PARTS = (
     Part("Python, test tools", 3_147, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
     Part("pytest plugin", 658, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-    Part("test broker", 11_468, ("crates/ferromqtt-testing/src",)),
+    Part("test broker", 11_469, ("crates/ferromqtt-testing/src",)),
     Part("command line", 402, ("crates/ferromqtt-cli/src",)),
 )
 

@@ -118,3 +118,18 @@ async fn messages_get_through_a_restart_of_the_broker() {
     .unwrap();
     assert_published!(broker, "a", ["1"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn idle_waits_for_what_was_just_published() {
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let broker = TestBroker::new();
+        in_time(scope(Options::test(&broker), async |client| {
+            client.publish("a", "1").qos(qos).await?;
+            broker.idle().await;
+            assert_published!(broker, "a", ["1"]);
+            Ok::<_, Error>(())
+        }))
+        .await
+        .unwrap();
+    }
+}
