@@ -164,7 +164,7 @@ PARTS = (
     Part("binding, face", 2_159, _BINDING_FACE),
     Part("Python, driver", 3_708, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
     Part("Python, face", 4_465, _PYTHON_FACE),
-    Part("Python, test tools", 3_147, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
+    Part("Python, test tools", 3_142, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
     Part("pytest plugin", 658, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 11_469, ("crates/ferromqtt-testing/src",)),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ferromqtt._broker_host import Host
 from ferromqtt._checks import check_qos, wrong_type
 from ferromqtt._faults import (
     Duration,
@@ -25,13 +26,9 @@ from ferromqtt._journal import (
     messages_of,
     packets_of,
 )
-from ferromqtt._native import play_faults
+from ferromqtt._native import Broker, play_faults
 from ferromqtt._turn import TURN
 from ferromqtt.reasons import ReasonCode
-
-if TYPE_CHECKING:
-    from ferromqtt._broker_host import Host
-    from ferromqtt._native import Broker
 
 _CHART_LINES = 30
 _KEEPS = ("sessions", "retained")

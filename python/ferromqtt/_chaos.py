@@ -1,4 +1,4 @@
-"""Tests under the faults of many seeds, in virtual time."""
+"""Tests under the faults of many seeds, in virtual time. Imported by `ferromqtt.testing` alone."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ import os
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from ferromqtt._checks import is_number, wrong_type
-from ferromqtt._native import ScriptShrinker, draw_faults, python_code
+from ferromqtt._native import Broker, ScriptShrinker, draw_faults, python_code
 from ferromqtt._seed import seeded
 from ferromqtt._virtual_loop import VirtualLoop
-
-if TYPE_CHECKING:
-    from ferromqtt._native import Broker
-    from ferromqtt.testing import TestBroker
+from ferromqtt.testing import TestBroker
 
 _ONE_SEED = "FERROMQTT_SEED"
 _SEEDS = 1 << 64
@@ -64,8 +61,6 @@ class Chaos:
     def broker(self) -> TestBroker:
         """A broker in memory, made when it is first asked for."""
         if self._broker is None:
-            from ferromqtt.testing import TestBroker  # noqa: PLC0415 - which needs this module
-
             self._broker = TestBroker(listen=False)
             self._record.brokers.append(self._broker)
         return self._broker

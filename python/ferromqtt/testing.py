@@ -27,7 +27,6 @@ from ferromqtt._broker_listening import (
     listening_at_path,
     server_context,
 )
-from ferromqtt._chaos import Chaos, SeedFailure, run_seeds
 from ferromqtt._checks import wrong_type
 from ferromqtt._client_keywords import MemoryClientKeywords, with_defaults_of
 from ferromqtt._faults import Duration, Fault, Link, PacketKind
@@ -728,3 +727,7 @@ def _elsewhere() -> RuntimeError:
     return RuntimeError(
         "The test broker serves another event loop: use it there, or stop it there first"
     )
+
+
+# Behind the class, which these make.
+from ferromqtt._chaos import Chaos, SeedFailure, run_seeds  # noqa: E402

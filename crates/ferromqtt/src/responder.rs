@@ -228,7 +228,7 @@ impl RequestMessage {
         self.client.respond(&self.message, payload)
     }
 
-    /// What the levels of its topic are named by the [`TopicTemplate`] that was subscribed to: see [`Messages::params`].
+    /// What the levels of its topic are named by the [`TopicTemplate`](crate::TopicTemplate) that was subscribed to: see [`Messages::params`].
     pub fn params(&self) -> TopicParams<'_> {
         self.templates.params(&self.message.topic)
     }

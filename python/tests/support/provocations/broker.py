@@ -186,6 +186,8 @@ async def _(_: World) -> None:
 @provokes(BROKER, "cannot make a certificate")
 async def _(_: World) -> None:
     await TestBroker().listen("b\u00fccher", tls=True)
+
+
 making("record_payloads says", record_payloads=True)
 
 
