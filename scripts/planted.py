@@ -20,8 +20,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PATCHES = ROOT / "tests" / "planted"
-CRATES = ("ferromqtt", "ferromqtt-engine", "ferromqtt-proto", "ferromqtt-testing")
-MEMBERS = (*(f"crates/{name}" for name in (*CRATES, "ferromqtt-transport")), "tests/seeds")
+CRATES = (
+    "ferromqtt",
+    "ferromqtt-engine",
+    "ferromqtt-proto",
+    "ferromqtt-recording",
+    "ferromqtt-testing",
+    "ferromqtt-transport",
+)
+MEMBERS = (*(f"crates/{name}" for name in CRATES), "tests/seeds")
 MOST_ENTRIES = 2
 SHORTEST = re.compile(
     r"The shortest script that fails \((\d+) of \d+ entries.*\):\n((?:    .*\n)+)"
