@@ -42,7 +42,7 @@ def test_a_receipt_tells_what_became_of_a_message(qos: int, protocol: ProtocolVe
             published = await receipt
             assert isinstance(published, Published)
             # 5.0 says that nobody has subscribed.
-            assert published.reason_code.value == (0x10 if qos == 1 and protocol is V5 else 0)
+            assert published.reason_code.value == (0x10 if qos and protocol is V5 else 0)
             assert published.reason_string is None
             assert receipt.done()
             assert await receipt is published

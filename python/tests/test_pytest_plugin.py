@@ -105,7 +105,10 @@ def run(pytester: pytest.Pytester, source: str, *arguments: str) -> pytest.RunRe
     options = ("-p", "no:cacheprovider", "--strict-markers", "-W", "error")
     if "no:asyncio" not in arguments:
         options += ("-o", "asyncio_default_fixture_loop_scope=function")
-    return pytester.runpytest_subprocess(*options, *arguments)
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("CI", "BUILD_NUMBER"):  # with them pytest's summary repeats whole texts
+            environment.delenv(name, raising=False)
+        return pytester.runpytest_subprocess(*options, *arguments)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
