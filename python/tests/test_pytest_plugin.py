@@ -103,6 +103,9 @@ def run(pytester: pytest.Pytester, source: str, *arguments: str) -> pytest.RunRe
     """Run a file of tests, in which every warning is an error."""
     pytester.makepyfile(source)
     options = ("-p", "no:cacheprovider", "--strict-markers", "-W", "error")
+    # Loops that other plugins leave open end whenever the garbage collector comes by.
+    options += ("-W", "ignore:unclosed event loop <_UnixSelectorEventLoop:ResourceWarning")
+    options += ("-W", "ignore:unclosed <socket.socket:ResourceWarning")
     if "no:asyncio" not in arguments:
         options += ("-o", "asyncio_default_fixture_loop_scope=function")
     with pytest.MonkeyPatch.context() as environment:

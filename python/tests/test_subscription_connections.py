@@ -333,7 +333,8 @@ def test_on_mosquitto(run: LoopRunner, mosquitto: Mosquitto) -> None:
                 for number in range(30):
                     await other.publish(f"{topic}/a", str(number), qos=2)
                 assert await take(slow, 30) == [str(number).encode() for number in range(30)]
-                assert (await take(latest, 3))[-1] == b"29"
+                while await take(latest, 1) != [b"29"]:
+                    pass  # mosquitto may send its copy behind the other's
                 await latest.unsubscribe()
                 await other.publish(f"{topic}/b", b"last", qos=1)
                 assert await take(slow, 1) == [b"last"]
