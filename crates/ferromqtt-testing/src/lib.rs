@@ -112,6 +112,9 @@ mod tls;
 mod watched_clients;
 mod wire;
 
+/// Which packets a [`FaultRule`] is for.
+#[doc(no_inline)]
+pub use ferromqtt_proto::packet::PacketType;
 pub use ferromqtt_recording as recording;
 
 pub use access::User;
