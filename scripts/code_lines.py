@@ -146,6 +146,7 @@ _PYTHON_TOOLS = tuple(
         "_misses",
         "_recording",
         "_seed",
+        "_server_packets",
         "_stdout",
         "_virtual_loop",
         "_wheel",
