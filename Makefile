@@ -231,6 +231,10 @@ instructions: build-instructions ## Record the instruction counts (bench/instruc
 bench-codec: ## Compare the codec's CPU time per message with other crates'
 	cargo run $(LOCKED) --release -p ferromqtt-bench-codec
 
+.PHONY: bench-first-test
+bench-first-test: .venv-wheel/.installed ## What a user's first test costs, and that there is a plugin
+	.venv-wheel/bin/python bench/first_test.py
+
 .PHONY: bench-growth
 bench-growth: .venv/.dev .venv/.native ## How cost and memory grow with what is held, against bars (ONLY=abandon for one group)
 	met=true; \
