@@ -10,7 +10,7 @@ import pytest
 from test_docs import ALL, ROOT, Block
 
 PAGE = ROOT / "docs" / "testing.md"
-RUST = ROOT / "crates" / "ferromqtt" / "tests" / "testing_page.rs"
+RUST = ROOT / "crates" / "ferromqtt" / "tests"
 OURS = [block for block in ALL if block.where.startswith(f"{PAGE.name}:")]
 
 
@@ -44,10 +44,11 @@ def test_every_recipe_is_run() -> None:
     assert len(OURS) >= 7
 
 
-def test_the_recipes_for_rust_are_those_that_cargo_test_runs() -> None:
-    source = RUST.read_text()
-    blocks = PAGE.read_text().split("```rust\n")[1:]
-    assert len(blocks) == 2
+@pytest.mark.parametrize(("page", "count"), [("testing", 2), ("seeds", 1)])
+def test_the_recipes_for_rust_are_those_that_cargo_test_runs(page: str, count: int) -> None:
+    source = (RUST / f"{page}_page.rs").read_text()
+    blocks = (ROOT / "docs" / f"{page}.md").read_text().split("```rust\n")[1:]
+    assert len(blocks) == count
     for block in blocks:
         code = textwrap.dedent(block.partition("```")[0])
         assert code in source

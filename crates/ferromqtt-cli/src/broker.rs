@@ -3,29 +3,41 @@
 use std::future::Future;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
+use ferromqtt_testing::recording::{RecordedPayloads, Recorder};
 use ferromqtt_testing::{BrokerOptions, FaultRule, TestBroker};
 use tokio::signal;
 
+/// What a broker is run with.
+pub(crate) struct BrokerRun {
+    pub(crate) address: SocketAddr,
+    pub(crate) options: BrokerOptions,
+    pub(crate) faults: Vec<FaultRule>,
+    /// The file to record to.
+    pub(crate) record: Option<PathBuf>,
+    /// What is recorded of what belongs to the application.
+    pub(crate) payloads: RecordedPayloads,
+}
+
 /// Runs the broker until a signal comes.
-pub(crate) fn run(
-    address: SocketAddr,
-    mut options: BrokerOptions,
-    faults: Vec<FaultRule>,
-) -> Result<(), String> {
-    options.journal_packets = Some(0); // nobody could look at it
+pub(crate) fn run(mut with: BrokerRun) -> Result<(), String> {
+    with.options.journal_packets = Some(0); // nobody could look at it
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the event loop: {error}"))?;
-    runtime.block_on(serve(address, options, faults))
+    runtime.block_on(serve(with))
 }
 
-async fn serve(
-    address: SocketAddr,
-    options: BrokerOptions,
-    faults: Vec<FaultRule>,
-) -> Result<(), String> {
+async fn serve(with: BrokerRun) -> Result<(), String> {
+    let BrokerRun {
+        address,
+        options,
+        faults,
+        record,
+        payloads,
+    } = with;
     // Before the URL is out: who reads it may send the signal at once.
     let stop_asked = stop_asked().map_err(|error| format!("cannot wait for signals: {error}"))?;
     let broker = TestBroker::bind(address, options)
@@ -33,6 +45,11 @@ async fn serve(
         .map_err(|error| {
             format!("cannot listen on {address}: {error}; choose another --port (0 takes a free one) or --host")
         })?;
+    // Behind the address, which may be in use: the file of an earlier recording is left alone then.
+    let recorder = match &record {
+        Some(file) => Some(start_recording(&broker, file, payloads)?),
+        None => None,
+    };
     for rule in faults {
         (broker.add_fault(rule)).map_err(|error| format!("cannot add a fault: {error}"))?; // they were checked
     }
@@ -51,7 +68,24 @@ async fn serve(
         "ferromqtt: stopped by {signal}, {} messages were dropped, {} requests were refused at a limit",
         stats.dropped, stats.refused
     );
+    if let (Some(file), Some(recorder)) = (&record, recorder) {
+        let name = file.display();
+        let written = recorder.finish();
+        written.map_err(|error| format!("cannot write the recording {name}: {error}"))?;
+    }
     Ok(())
+}
+
+fn start_recording(
+    broker: &TestBroker,
+    file: &Path,
+    payloads: RecordedPayloads,
+) -> Result<Recorder, String> {
+    let name = file.display();
+    let recorder = Recorder::to_file(file, payloads)
+        .map_err(|error| format!("cannot make the recording {name}: {error}"))?;
+    broker.record(recorder.clone());
+    Ok(recorder)
 }
 
 /// Prints at once, also into a pipe.

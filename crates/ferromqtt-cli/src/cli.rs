@@ -53,6 +53,19 @@ pub(crate) struct BrokerArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) faults: Option<PathBuf>,
 
+    /// Record the packets of each connection to a file, which is made or emptied
+    ///
+    /// A line is written as its packet goes by. User Names, Passwords and Authentication Data are masked. For ferromqtt recording,
+    /// and for replays.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+
+    /// Record payloads, Correlation Data and User Properties too, and not their lengths and hashes alone
+    ///
+    /// A recording with them can be replayed.
+    #[arg(long, requires = "record")]
+    pub(crate) record_payloads: bool,
+
     #[command(flatten)]
     pub(crate) options: OptionArguments,
 }

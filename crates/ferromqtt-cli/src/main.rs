@@ -13,16 +13,14 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
-use crate::cli::{Cli, Command};
+use ferromqtt_testing::recording::RecordedPayloads;
+
+use crate::broker::BrokerRun;
+use crate::cli::{BrokerArguments, Cli, Command};
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Broker(arguments) => match arguments.options.options() {
-            Ok(options) => faults::read(arguments.faults.as_deref()).and_then(|faults| {
-                broker::run((arguments.host, arguments.port).into(), options, faults)
-            }),
-            Err(message) => wrong_usage(&message),
-        },
+        Command::Broker(arguments) => run_broker(*arguments),
         Command::Recording(command) => return recording::run(&command),
     };
     match result {
@@ -32,6 +30,23 @@ fn main() -> ExitCode {
             exit_code::FAILURE
         }
     }
+}
+
+fn run_broker(arguments: BrokerArguments) -> Result<(), String> {
+    let options = match arguments.options.options() {
+        Ok(options) => options,
+        Err(message) => wrong_usage(&message),
+    };
+    broker::run(BrokerRun {
+        address: (arguments.host, arguments.port).into(),
+        options,
+        faults: faults::read(arguments.faults.as_deref())?,
+        record: arguments.record,
+        payloads: match arguments.record_payloads {
+            true => RecordedPayloads::Whole,
+            false => RecordedPayloads::Hashed,
+        },
+    })
 }
 
 /// Ends as the argument parser does.

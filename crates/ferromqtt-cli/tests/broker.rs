@@ -9,6 +9,8 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ferromqtt_testing::recording::Recording;
+
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A `ferromqtt` process, killed at the end whatever happens.
@@ -231,6 +233,60 @@ fn a_mistake_in_a_file_of_faults_is_named_with_its_line() {
 }
 
 #[test]
+fn what_the_broker_records_is_a_recording_with_payloads_on_request() {
+    for payloads in [false, true] {
+        let name = format!("{}-{payloads}.mqttlog", std::process::id());
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let file = path.to_str().unwrap();
+        let mut arguments = vec!["broker", "--record", file];
+        arguments.extend(payloads.then_some("--record-payloads"));
+        let mut broker = TestEnv::start(&arguments);
+        let mut client = connect(port_of(&broker.first_line()));
+        client
+            .write_all(b"\x32\x07\x00\x01t\x00\x07hi\xc0\x00")
+            .unwrap();
+        let mut answers = [0; 6];
+        client.read_exact(&mut answers).unwrap(); // PUBACK and PINGRESP: both packets have gone by
+        broker.signal("TERM");
+        assert_eq!(broker.wait().0, Some(0));
+
+        let recording = Recording::read(&path).unwrap();
+        assert_eq!(recording.has_payloads(), payloads);
+        let shown = recording.show();
+        let payload = match payloads {
+            true => "payload 2 bytes \"hi\"",
+            false => "payload 2 bytes hash 08ba5f07b55ec3da",
+        };
+        let publish = format!("-> PUBLISH topic \"t\", qos 1, packet_id 7, {payload}");
+        for part in [&*publish, "<- PUBACK packet_id 7", "-- closed by the"] {
+            assert!(shown.contains(part), "{part} in {shown}");
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+/// Whoever starts a second broker by mistake does not lose the recording of the first.
+#[test]
+fn a_broker_that_cannot_listen_leaves_the_file_of_a_recording_alone() {
+    let mut broker = TestEnv::start(&["broker"]);
+    let port = port_of(&broker.first_line()).to_string();
+    let name = format!("{}-kept.mqttlog", std::process::id());
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, "an earlier recording").unwrap();
+    let output = run(&[
+        "broker",
+        "--port",
+        &port,
+        "--record",
+        path.to_str().unwrap(),
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let kept = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(kept, "an earlier recording");
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
 fn limits_of_the_command_line_are_told_in_connack() {
     let mut broker = TestEnv::start(&[
         "broker",
@@ -284,6 +340,7 @@ fn wrong_usage_is_exit_code_2_and_help_says_what_there_is() {
         &["broker", "--deny-subscribe", "0x99:a"],
         &["broker", "--deny-connect", "0x05:a"],
         &["broker", "--server-moved"],
+        &["broker", "--record-payloads"],
         &["brokr"],
         &[],
     ] {
@@ -292,7 +349,13 @@ fn wrong_usage_is_exit_code_2_and_help_says_what_there_is() {
     let help = run(&["broker", "--help"]);
     assert!(help.status.success());
     let help = String::from_utf8(help.stdout).unwrap();
-    for part in ["--host", "--port", "--maximum-qos", "Not for production"] {
+    for part in [
+        "--host",
+        "--port",
+        "--record",
+        "--maximum-qos",
+        "Not for production",
+    ] {
         assert!(help.contains(part), "{part} in {help}");
     }
 }

@@ -101,7 +101,7 @@ impl RecordedPacket {
         LinkSecrets::default().mask(&mut packet);
         Self {
             to,
-            name: packet_type(&packet).name().to_owned(),
+            name: packet.packet_type().name().to_owned(),
             bytes: None,
             is_whole: true,
             fields: fields::of_packet(&packet, version, false).members,
@@ -187,42 +187,5 @@ pub(crate) fn shown(value: &JsonValue) -> String {
 
 /// The name of the type in a first byte.
 pub(crate) fn kind_name(first_byte: u8) -> &'static str {
-    const TYPES: [PacketType; 15] = [
-        PacketType::Connect,
-        PacketType::ConnAck,
-        PacketType::Publish,
-        PacketType::PubAck,
-        PacketType::PubRec,
-        PacketType::PubRel,
-        PacketType::PubComp,
-        PacketType::Subscribe,
-        PacketType::SubAck,
-        PacketType::Unsubscribe,
-        PacketType::UnsubAck,
-        PacketType::PingReq,
-        PacketType::PingResp,
-        PacketType::Disconnect,
-        PacketType::Auth,
-    ];
-    (usize::from(first_byte >> 4).checked_sub(1)).map_or("?", |index| TYPES[index].name())
-}
-
-pub(crate) const fn packet_type(packet: &Packet) -> PacketType {
-    match packet {
-        Packet::Connect(_) => PacketType::Connect,
-        Packet::ConnAck(_) => PacketType::ConnAck,
-        Packet::Publish(_) => PacketType::Publish,
-        Packet::PubAck(_) => PacketType::PubAck,
-        Packet::PubRec(_) => PacketType::PubRec,
-        Packet::PubRel(_) => PacketType::PubRel,
-        Packet::PubComp(_) => PacketType::PubComp,
-        Packet::Subscribe(_) => PacketType::Subscribe,
-        Packet::SubAck(_) => PacketType::SubAck,
-        Packet::Unsubscribe(_) => PacketType::Unsubscribe,
-        Packet::UnsubAck(_) => PacketType::UnsubAck,
-        Packet::PingReq => PacketType::PingReq,
-        Packet::PingResp => PacketType::PingResp,
-        Packet::Disconnect(_) => PacketType::Disconnect,
-        Packet::Auth(_) => PacketType::Auth,
-    }
+    PacketType::from_first_byte(first_byte).map_or("?", PacketType::name)
 }

@@ -1,6 +1,9 @@
-//! As much of JSON as the lines of a recording need.
+//! JSON as the lines of a recording have it: members keep their order, and numbers their digits.
 
 use std::fmt::{self, Write};
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// How deep lists and objects may lie in each other: the lines of a recording reach four.
 const MOST_DEPTH: usize = 8;
@@ -111,141 +114,59 @@ fn write_text(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
 
 /// Reads one value, which is all of `text`. `None` when it is no JSON, or lies too deep.
 pub(crate) fn parse(text: &str) -> Option<JsonValue> {
-    let mut parser = Parser { text, at: 0 };
-    let value = parser.value(0)?;
-    parser.blank();
-    (parser.at == text.len()).then_some(value)
+    value(serde_json::from_str(text).ok()?, MOST_DEPTH)
 }
 
-struct Parser<'a> {
-    text: &'a str,
-    at: usize,
-}
-
-impl<'a> Parser<'a> {
-    fn rest(&self) -> &'a str {
-        &self.text[self.at..]
-    }
-
-    fn blank(&mut self) {
-        let rest = self.rest();
-        self.at += rest.len() - rest.trim_start_matches([' ', '\t', '\r', '\n']).len();
-    }
-
-    /// Whether `token` comes next, behind blanks; then it is passed.
-    fn takes(&mut self, token: &str) -> bool {
-        self.blank();
-        let comes = self.rest().starts_with(token);
-        if comes {
-            self.at += token.len();
+/// What lies in `raw`, which serde_json has found to be one value. Its own `Value` would sort members and round numbers, unless
+/// Cargo features were on that change it for every other crate of the user's program too.
+fn value(raw: &RawValue, depth: usize) -> Option<JsonValue> {
+    let text = raw.get();
+    Some(match text.bytes().next()? {
+        b'{' => {
+            let depth = depth.checked_sub(1)?;
+            let RawMembers(members) = serde_json::from_str(text).ok()?;
+            let members = members.into_iter();
+            let members = members.map(|(name, raw)| Some((name, value(raw, depth)?)));
+            JsonValue::Object(members.collect::<Option<_>>()?)
         }
-        comes
-    }
-
-    fn value(&mut self, depth: usize) -> Option<JsonValue> {
-        if depth > MOST_DEPTH {
-            return None;
+        b'[' => {
+            let depth = depth.checked_sub(1)?;
+            let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+            let items = items.into_iter().map(|raw| value(raw, depth));
+            JsonValue::List(items.collect::<Option<_>>()?)
         }
-        self.blank();
-        Some(match self.rest().bytes().next()? {
-            b'{' => self.object(depth)?,
-            b'[' => self.list(depth)?,
-            b'"' => JsonValue::Text(self.string()?),
-            b't' if self.takes("true") => JsonValue::Bool(true),
-            b'f' if self.takes("false") => JsonValue::Bool(false),
-            b'n' if self.takes("null") => JsonValue::Null,
-            _ => self.number()?,
-        })
-    }
-
-    fn list(&mut self, depth: usize) -> Option<JsonValue> {
-        let mut items = Vec::new();
-        self.takes("[");
-        if self.takes("]") {
-            return Some(JsonValue::List(items));
-        }
-        loop {
-            items.push(self.value(depth + 1)?);
-            if self.takes("]") {
-                return Some(JsonValue::List(items));
-            }
-            self.takes(",").then_some(())?;
-        }
-    }
-
-    fn object(&mut self, depth: usize) -> Option<JsonValue> {
-        let mut members = Vec::new();
-        self.takes("{");
-        if self.takes("}") {
-            return Some(JsonValue::Object(members));
-        }
-        loop {
-            self.blank();
-            let name = self.string()?;
-            self.takes(":").then_some(())?;
-            members.push((name, self.value(depth + 1)?));
-            if self.takes("}") {
-                return Some(JsonValue::Object(members));
-            }
-            self.takes(",").then_some(())?;
-        }
-    }
-
-    fn number(&mut self) -> Option<JsonValue> {
-        let rest = self.rest();
-        let is_part = |it: char| it.is_ascii_digit() || matches!(it, '-' | '+' | '.' | 'e' | 'E');
-        let digits = &rest[..rest.find(|it| !is_part(it)).unwrap_or(rest.len())];
-        digits.parse::<f64>().ok().filter(|it| it.is_finite())?;
-        self.at += digits.len();
-        Some(JsonValue::Number(digits.to_owned()))
-    }
-
-    fn string(&mut self) -> Option<String> {
-        let mut characters = self.rest().char_indices();
-        (characters.next()?.1 == '"').then_some(())?;
-        let mut text = String::new();
-        while let Some((at, character)) = characters.next() {
-            match character {
-                '"' => {
-                    self.at += at + 1;
-                    return Some(text);
-                }
-                '\\' => match characters.next()?.1 {
-                    'n' => text.push('\n'),
-                    'r' => text.push('\r'),
-                    't' => text.push('\t'),
-                    'b' => text.push('\u{8}'),
-                    'f' => text.push('\u{c}'),
-                    'u' => text.push(escaped(&mut characters)?),
-                    same @ ('"' | '\\' | '/') => text.push(same),
-                    _ => return None,
-                },
-                _ if character < ' ' => return None,
-                _ => text.push(character),
-            }
-        }
-        None
-    }
-}
-
-/// The character behind `\u`: two such escapes where it lies beyond the first 65,536.
-fn escaped(characters: &mut std::str::CharIndices<'_>) -> Option<char> {
-    let first = unit(characters)?;
-    if !(0xD800..0xDC00).contains(&first) {
-        return char::from_u32(first);
-    }
-    (characters.next()?.1 == '\\' && characters.next()?.1 == 'u').then_some(())?;
-    let second = unit(characters)?;
-    (0xDC00..0xE000).contains(&second).then_some(())?;
-    char::from_u32(0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00))
-}
-
-/// Four hexadecimal digits.
-fn unit(characters: &mut std::str::CharIndices<'_>) -> Option<u32> {
-    (0..4).try_fold(0, |value, _| {
-        let digit = characters.next()?.1.to_digit(16)?;
-        Some(value << 4 | digit)
+        b'"' => JsonValue::Text(serde_json::from_str(text).ok()?),
+        b't' | b'f' => JsonValue::Bool(serde_json::from_str(text).ok()?),
+        b'n' => JsonValue::Null,
+        _ => JsonValue::Number(text.to_owned()),
     })
+}
+
+/// The members of an object as they stand there.
+struct RawMembers<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for RawMembers<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = RawMembers<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut source: A) -> Result<RawMembers<'de>, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = source.next_entry()? {
+            members.push(member);
+        }
+        Ok(RawMembers(members))
+    }
 }
 
 #[cfg(test)]
@@ -265,6 +186,9 @@ mod tests {
             "1 2",
             "nul",
             "-",
+            "+1",
+            "01",
+            "1.",
             "\"\\ud800\"",
             "\"\\ud800\\u0041\"",
             "{\"a\":1,}",
@@ -272,13 +196,41 @@ mod tests {
         ] {
             assert_eq!(parse(text), None, "{text:?}");
         }
+    }
+
+    /// Values are shown, compared and dropped by recursion.
+    #[test]
+    fn a_value_that_lies_too_deep_is_refused() {
+        let lists = |depth: usize| ["[".repeat(depth), "]".repeat(depth)].concat();
+        let objects =
+            |depth: usize| ["{\"a\":".repeat(depth), "0".into(), "}".repeat(depth)].concat();
+        for text in [lists(MOST_DEPTH), objects(MOST_DEPTH)] {
+            assert_eq!(parse(&text).map(|it| it.to_string()), Some(text));
+        }
+        for depth in [MOST_DEPTH + 1, 100_000] {
+            assert_eq!(parse(&lists(depth)), None);
+            assert_eq!(parse(&objects(depth)), None);
+        }
         assert_eq!(parse(&"[".repeat(100_000)), None);
+    }
+
+    #[test]
+    fn members_keep_their_order_and_numbers_their_digits() {
+        let text = r#"{"b":1.500000,"a":{"d":-2,"c":123456789012345678901234567890}}"#;
+        assert_eq!(parse(text).unwrap().to_string(), text);
     }
 
     #[test]
     fn escapes_are_read() {
         let text = parse(r#" "\u00e9\ud83d\ude00\/\n" "#).unwrap();
         assert_eq!(text.text(), Some("é😀/\n"));
+    }
+
+    #[test]
+    fn what_a_terminal_obeys_or_ends_a_line_is_escaped() {
+        let text = JsonValue::from("\u{1b}\u{7f}\u{85}\u{9b}\u{2028}\u{2029}");
+        let expected = r#""\u001b\u007f\u0085\u009b\u2028\u2029""#;
+        assert_eq!(text.to_string(), expected);
     }
 
     fn any_json() -> impl Strategy<Value = JsonValue> {

@@ -13,7 +13,7 @@ use ferromqtt_proto::debug_fields;
 use ferromqtt_proto::packet::{self, Packet, PacketType, ProtocolVersion};
 
 use crate::cutter::{Cut, PacketCutter};
-use crate::entry::{ClosedBy, Receiver, VERSION, kind_name, packet_type};
+use crate::entry::{ClosedBy, Receiver, VERSION, kind_name};
 use crate::fields::{self, Fields};
 use crate::json::JsonValue;
 use crate::mask::LinkSecrets;
@@ -253,7 +253,7 @@ impl RecordedLink {
         self.learn(&packet);
         let masked = self.secrets.mask(&mut packet);
         let payloads = self.recorder.payloads == RecordedPayloads::Whole;
-        let mut fields = begun(to, packet_type(&packet).name());
+        let mut fields = begun(to, packet.packet_type().name());
         let contents = fields::of_packet(&packet, self.version, payloads);
         fields.members.extend(contents.members);
         if payloads {
@@ -291,9 +291,10 @@ impl RecordedLink {
         let first_byte = bytes.first().copied().unwrap_or_default();
         let mut fields = begun(to, kind_name(first_byte));
         fields.put(why, bytes.len() as u64);
-        let authenticates = [PacketType::Connect, PacketType::ConnAck, PacketType::Auth]
-            .map(PacketType::name)
-            .contains(&kind_name(first_byte));
+        let authenticates = matches!(
+            PacketType::from_first_byte(first_byte),
+            Some(PacketType::Connect | PacketType::ConnAck | PacketType::Auth)
+        );
         if to == Receiver::Client
             && self.recorder.payloads == RecordedPayloads::Whole
             && !authenticates

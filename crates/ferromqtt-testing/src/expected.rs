@@ -127,7 +127,8 @@ impl TestBroker {
     /// [`TestBroker::idle`] where a message must not come.
     ///
     /// # Errors
-    /// [`NotPublished`] when those were more or fewer.
+    /// [`NotPublished`] when those were more or fewer. Or `times` is 0, and the broker is not [idle](TestBroker::is_idle): what
+    /// must not come could be on its way.
     pub fn check_published(
         &self,
         filter: impl Into<MessageFilter>,
@@ -136,7 +137,7 @@ impl TestBroker {
         let filter = filter.into();
         let found = self.published(filter.clone()).len();
         if found == times {
-            return Ok(());
+            return self.check_proves(times, &filter);
         }
         let headline = match (times, found) {
             (1, 0) => "no message matched".to_owned(),
@@ -149,7 +150,7 @@ impl TestBroker {
     /// [`assert_published!`](crate::assert_published) is its short form.
     ///
     /// # Errors
-    /// [`NotPublished`] when those were others.
+    /// [`NotPublished`] when those were others. Or there are no `payloads`, and the broker is not [idle](TestBroker::is_idle).
     pub fn check_payloads<P: AsRef<[u8]>>(
         &self,
         filter: impl Into<MessageFilter>,
@@ -160,7 +161,7 @@ impl TestBroker {
         let is_same = found.len() == payloads.len()
             && (found.iter().zip(payloads)).all(|(found, wanted)| found.payload == wanted.as_ref());
         if is_same {
-            return Ok(());
+            return self.check_proves(found.len(), &filter);
         }
         let list = |payloads: &mut dyn Iterator<Item = &[u8]>| {
             let payloads: Vec<_> = payloads.take(50).map(shown_payload).collect();
@@ -174,6 +175,19 @@ impl TestBroker {
         Err(self.not_published(&headline, &filter))
     }
 
+    /// That so many messages were found is no proof when those are none, and one may still come.
+    fn check_proves(&self, found: usize, filter: &MessageFilter) -> Result<(), NotPublished> {
+        if found > 0 || self.is_idle() {
+            return Ok(());
+        }
+        let text = format!(
+            "that nothing came proves nothing for {filter} while the test broker is not idle, since a message may still be on its way: await TestBroker::idle first, or look whether TestBroker::published is empty where that is meant"
+        );
+        Err(NotPublished {
+            text: format!("{text}\n{}", self.chart()),
+        })
+    }
+
     fn not_published(&self, headline: &str, filter: &MessageFilter) -> NotPublished {
         let text = self.shared.lock().broker.explain_missing(headline, filter);
         NotPublished { text }
@@ -182,6 +196,9 @@ impl TestBroker {
 
 /// Fails unless a [`TestBroker`] has accepted exactly what is listed, so far. The text of the failure names the
 /// messages that come nearest, the rules for faults that never fired, and what happened last.
+///
+/// With `times = 0`, or an empty list, it also fails while the broker is not idle, since what must not come could come a moment
+/// later: await [`TestBroker::idle`] first.
 ///
 /// ```
 /// use ferromqtt_testing::{TestBroker, assert_published};

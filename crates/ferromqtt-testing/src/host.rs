@@ -20,6 +20,7 @@ use crate::authority::{CertificateError, TestAuthority};
 use crate::link::{self, Waker};
 use crate::listen::{self, Listen, Listening};
 use crate::memory_stream::{MemoryStream, MemoryTraffic};
+use crate::watched_clients::{ClientWatch, WatchedClients};
 use crate::{Broker, BrokerOptions, BrokerOptionsError, BrokerStats, ConnectionId, SessionStats};
 
 /// How many packets the journal holds, unless the options say something else.
@@ -115,6 +116,7 @@ impl TestBroker {
             authority: Mutex::new(None),
             unsent: AtomicUsize::new(0),
             traffic: Arc::default(),
+            clients: Arc::default(),
         });
         Self {
             shared,
@@ -225,6 +227,12 @@ impl TestBroker {
         }
     }
 
+    /// Lets [`idle`](Self::idle) see messages that clients still have to send. Clients made by `Options::test` of the crate
+    /// `ferromqtt` use it by themselves.
+    pub fn client_watch(&self) -> ClientWatch {
+        self.shared.clients.watch()
+    }
+
     /// The address that it listens on.
     ///
     /// # Panics
@@ -327,6 +335,8 @@ pub(crate) struct SharedHost {
     pub(crate) unsent: AtomicUsize,
     /// Bytes on their way in memory, and the news that something has happened.
     pub(crate) traffic: Arc<MemoryTraffic>,
+    /// Clients that tell what they still have to send.
+    pub(crate) clients: Arc<WatchedClients>,
 }
 
 /// What the lock of [`SharedHost`] guards.

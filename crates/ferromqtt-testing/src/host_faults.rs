@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ferromqtt_proto::ReasonCode;
 use ferromqtt_proto::packet::{Packet, PacketType, PublishPacket};
+use tokio::time::timeout;
 
 use crate::broker::Broker;
 use crate::expected::ExpectedMessages;
@@ -20,6 +21,9 @@ use crate::wire::RestartKeeps;
 
 /// How many lines of a chart an error shows.
 const CHART_LINES: usize = 30;
+
+/// How soon [`TestBroker::idle`] looks again at clients that have something to send.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Faults: see [`FaultRule`] for what a rule is.
 impl TestBroker {
@@ -178,12 +182,14 @@ impl TestBroker {
         ExpectedMessages::new(self, filter.into())
     }
 
-    /// Waits until nothing is to be done: no message is queued for a connected client or in flight, and no byte or packet is
-    /// on its way in the broker, in a link, or in a connection in memory.
+    /// Waits until nothing is to be done: no message is queued for a connected client or in flight, no byte or packet is
+    /// on its way in the broker, in a link, or in a connection in memory, and no client made by `Options::test` of the crate
+    /// `ferromqtt` has a message that is not sent and acknowledged to the end. So it waits for a client that is about to connect
+    /// again with what it could not send.
     ///
     /// Other tasks get to run before each look, so that a client writes what was published a moment ago. It sees neither what is
-    /// on its way in a socket, nor what a client or the program is about to do later: a client that waits to connect again
-    /// leaves the broker idle. It waits as long as that takes, for example for a client that does not read:
+    /// on its way in a socket, nor what the program is about to do later: a client that waits to connect again and has nothing
+    /// to send leaves the broker idle. It waits as long as that takes, for example for a client that does not read:
     /// bound it by `tokio::time::timeout`.
     ///
     /// # Cancel safety
@@ -197,15 +203,21 @@ impl TestBroker {
             if self.is_idle() {
                 return;
             }
-            changed.await;
+            if self.shared.clients.have_outgoing() {
+                // The broker does not see that a client gives a message up, or ends.
+                let _ = timeout(AGAIN, changed).await;
+            } else {
+                changed.await;
+            }
         }
     }
 
     /// Whether there is nothing that [`TestBroker::idle`] would wait for. A QoS 0 message that was published a moment ago is not
-    /// seen: its client writes it when its task runs.
+    /// seen when no client of `Options::test` has it: its client writes it when its task runs.
     pub fn is_idle(&self) -> bool {
-        let state = self.shared.lock();
-        state.broker.is_idle()
+        // Outside of the broker's lock: it asks the clients, behind theirs.
+        !self.shared.clients.have_outgoing()
+            && self.shared.lock().broker.is_idle()
             && self.shared.unsent.load(Ordering::Acquire) == 0
             && self.shared.traffic.is_empty()
     }

@@ -44,6 +44,7 @@
 //! | state of one Network Connection | `connection.rs`, `aliases.rs`, `output.rs` |
 //! | state of one session | `session.rs`, `outbound.rs`, `packet_ids.rs` |
 //! | what a test asks the host for: faults, links, what was published | `host_faults.rs`, `fault_handle.rs`, `expected.rs` |
+//! | messages that clients still have to send | `watched_clients.rs` |
 //! | the host for tokio, one connection of it, a connection in memory | `host.rs`, `link.rs`, `memory_stream.rs` |
 //! | sockets, and what lies between them and MQTT | `listen.rs`, `tls.rs` with `authority.rs`, `served_websocket.rs` |
 //! | faults on demand: rules as data, and what each comes to | `faults/` |
@@ -107,8 +108,13 @@ mod subscriptions;
 mod timers;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tokio")]
+mod watched_clients;
 mod wire;
 
+/// Which packets a [`FaultRule`] is for.
+#[doc(no_inline)]
+pub use ferromqtt_proto::packet::PacketType;
 pub use ferromqtt_recording as recording;
 
 pub use access::User;
@@ -146,4 +152,6 @@ pub use memory_stream::MemoryStream;
 pub use options::{BrokerOptions, BrokerOptionsError};
 pub use replay::{ReplayError, ReplayMismatch};
 pub use session::SessionStats;
+#[cfg(feature = "tokio")]
+pub use watched_clients::ClientWatch;
 pub use wire::RestartKeeps;

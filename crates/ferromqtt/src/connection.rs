@@ -253,7 +253,10 @@ impl Connection {
         // Accepted now, they are subscribed when the server's first message comes.
         declare(&mut shared.lock(), &options.subscriptions)
             .map_err(|error| OptionsError::Subscription(Box::new(error)))?;
-        Ok(Arc::new(shared))
+        let shared = Arc::new(shared);
+        #[cfg(feature = "testing")]
+        options.watch(&shared);
+        Ok(shared)
     }
 
     /// A handle to the connection.

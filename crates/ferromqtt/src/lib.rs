@@ -293,3 +293,10 @@ pub mod migration {
     #[doc = include_str!("../docs/coming-from-rumqttc.md")]
     pub mod from_rumqttc {}
 }
+
+/// Pages whose programs are compiled and run, and that are no part of the documentation.
+#[cfg(all(doctest, feature = "testing"))]
+mod pages {
+    #[doc = include_str!("../docs/faults.md")]
+    mod faults {}
+}

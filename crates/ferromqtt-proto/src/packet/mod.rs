@@ -147,6 +147,25 @@ pub enum PacketType {
 }
 
 impl PacketType {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 15] = [
+        Self::Connect,
+        Self::ConnAck,
+        Self::Publish,
+        Self::PubAck,
+        Self::PubRec,
+        Self::PubRel,
+        Self::PubComp,
+        Self::Subscribe,
+        Self::SubAck,
+        Self::Unsubscribe,
+        Self::UnsubAck,
+        Self::PingReq,
+        Self::PingResp,
+        Self::Disconnect,
+        Self::Auth,
+    ];
+
     /// Its name in the standard, such as `CONNACK`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -168,25 +187,14 @@ impl PacketType {
         }
     }
 
-    pub(crate) const fn from_first_byte(first_byte: u8) -> Option<Self> {
-        Some(match first_byte >> 4 {
-            1 => Self::Connect,
-            2 => Self::ConnAck,
-            3 => Self::Publish,
-            4 => Self::PubAck,
-            5 => Self::PubRec,
-            6 => Self::PubRel,
-            7 => Self::PubComp,
-            8 => Self::Subscribe,
-            9 => Self::SubAck,
-            10 => Self::Unsubscribe,
-            11 => Self::UnsubAck,
-            12 => Self::PingReq,
-            13 => Self::PingResp,
-            14 => Self::Disconnect,
-            15 => Self::Auth,
-            _ => return None,
-        })
+    /// The type that the high four bits of a packet's first byte name. `None` for 0, which is reserved (table 2-1).
+    ///
+    /// The low four bits are not looked at: whether they are right is for [`decode`] to say.
+    pub const fn from_first_byte(first_byte: u8) -> Option<Self> {
+        match first_byte >> 4 {
+            0 => None,
+            number => Some(Self::ALL[number as usize - 1]),
+        }
     }
 
     /// The first byte of a packet of this type, for all but PUBLISH, whose flags say more (MQTT-2.1.3-1).
@@ -224,6 +232,27 @@ pub enum Packet {
 }
 
 impl Packet {
+    /// Its type, as its first byte has it.
+    pub const fn packet_type(&self) -> PacketType {
+        match self {
+            Self::Connect(_) => PacketType::Connect,
+            Self::ConnAck(_) => PacketType::ConnAck,
+            Self::Publish(_) => PacketType::Publish,
+            Self::PubAck(_) => PacketType::PubAck,
+            Self::PubRec(_) => PacketType::PubRec,
+            Self::PubRel(_) => PacketType::PubRel,
+            Self::PubComp(_) => PacketType::PubComp,
+            Self::Subscribe(_) => PacketType::Subscribe,
+            Self::SubAck(_) => PacketType::SubAck,
+            Self::Unsubscribe(_) => PacketType::Unsubscribe,
+            Self::UnsubAck(_) => PacketType::UnsubAck,
+            Self::PingReq => PacketType::PingReq,
+            Self::PingResp => PacketType::PingResp,
+            Self::Disconnect(_) => PacketType::Disconnect,
+            Self::Auth(_) => PacketType::Auth,
+        }
+    }
+
     /// Copies the properties of a packet of a server, other than PUBLISH, into memory of their own: they go on to outcomes and
     /// events, which may be kept for long.
     pub(crate) fn detach_properties(&mut self) {

@@ -298,6 +298,10 @@ fn survives(packet: &Packet, version: ProtocolVersion) {
     };
     assert_eq!(expected, encoded.len());
     let source = encoded.freeze();
+    assert_eq!(
+        PacketType::from_first_byte(source[0]),
+        Some(packet.packet_type())
+    );
     let whole = whole_packets(&source, source.len()).unwrap();
     assert_eq!(whole.bytes, source.len());
     let mut at = 0;

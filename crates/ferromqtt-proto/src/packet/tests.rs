@@ -282,6 +282,13 @@ fn the_table_of_properties_is_that_of_what_is_read_mqtt_2_2_2() {
 }
 
 #[test]
+fn the_high_four_bits_of_a_first_byte_name_the_type_mqtt_2_1_2() {
+    let named = (0..=u8::MAX).map(PacketType::from_first_byte);
+    let numbers = named.map(|it| it.map_or(0, |packet_type| packet_type as u8));
+    assert!(numbers.eq((0..=u8::MAX).map(|first_byte| first_byte >> 4)));
+}
+
+#[test]
 fn reason_codes_outside_a_packets_table_are_refused_mqtt_3_4_2_1() {
     assert!(read(b"\x40\x03\x00\x01\x10", ProtocolVersion::V5).is_ok());
     assert!(read(b"\x40\x03\x00\x01\x92", ProtocolVersion::V5).is_err());

@@ -9,6 +9,7 @@ mod play;
 mod python_code;
 #[cfg(feature = "seeds")]
 mod report;
+mod rule_code;
 mod rust_code;
 mod script;
 mod script_shrinker;

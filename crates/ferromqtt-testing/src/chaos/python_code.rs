@@ -1,11 +1,14 @@
 //! Scripts as Python, to be pasted into a test.
 
 use std::fmt::Write;
+use std::time::Duration;
 
+use ferromqtt_proto::packet::{PacketType, QoS, ReasonCode};
+
+use super::rule_code::{CodeCall, CodeLanguage, rule_code};
 use super::script::{FaultScript, ScriptEntry};
-use crate::faults::{CutPoint, FaultAction, FaultRule, FaultTimes, duration_text};
+use crate::faults::{CutPoint, duration_text};
 use crate::journal::BrokerSide;
-use ferromqtt_proto::packet::PacketType;
 
 impl FaultScript {
     /// The script as lines of Python, on a `TestBroker` named `broker`. The names of packets are those of
@@ -23,7 +26,9 @@ impl FaultScript {
         let mut code = String::new();
         for entry in &self.entries {
             let _ = match entry {
-                ScriptEntry::Rule(rule) => writeln!(code, "broker.{}", rule_code(rule)),
+                ScriptEntry::Rule(rule) => {
+                    writeln!(code, "broker.{}", rule_code::<PythonCode>(rule))
+                }
                 ScriptEntry::Event(event) => {
                     writeln!(code, "broker.play_faults({})", literal(&event.to_string()))
                 }
@@ -33,100 +38,66 @@ impl FaultScript {
     }
 }
 
-fn rule_code(rule: &FaultRule) -> String {
-    let FaultRule {
-        place,
-        timing,
-        actions,
-    } = rule;
-    let mut arguments: Vec<String> = Vec::new();
-    arguments.extend(place.kind.map(PacketType::name).map(str::to_owned));
-    arguments.extend(
-        place
-            .client
-            .as_deref()
-            .map(|it| format!("client={}", literal(it))),
-    );
-    arguments.extend(
-        place
-            .topic
-            .as_deref()
-            .map(|it| format!("topic={}", literal(it))),
-    );
-    arguments.extend(place.qos.map(|qos| format!("qos={}", qos.value())));
-    arguments.extend(place.packet_id.map(|id| format!("packet_id={id}")));
-    let side = match place.side {
-        BrokerSide::Sends => "sends",
-        BrokerSide::Receives => "receives",
-    };
-    let mut code = format!("{side}({})", arguments.join(", "));
-    let mut call = |word: &str, argument: String| {
-        let _ = write!(code, ".{word}({argument})");
-    };
-    if timing.nth != 1 {
-        call("nth", timing.nth.to_string());
-    }
-    match timing.times {
-        None => {}
-        Some(FaultTimes::Exactly(times)) => call("times", times.to_string()),
-        Some(FaultTimes::Always) => call("always", String::new()),
-    }
-    if !timing.after.is_zero() {
-        call("after", literal(&duration_text(timing.after)));
-    }
-    if timing.probability != 1.0 {
-        call("with_probability", format!("{:?}", timing.probability));
-    }
-    if timing.optional {
-        call("optional", String::new());
-    }
-    for action in actions {
-        let (word, argument) = action_code(action);
-        call(word, argument);
-    }
-    code
-}
+/// Writes rules as Python.
+struct PythonCode;
 
-/// The word for an action, and its arguments.
-fn action_code(action: &FaultAction) -> (&'static str, String) {
-    let none = String::new;
-    match action {
-        FaultAction::Lose => ("lose", none()),
-        FaultAction::Duplicate { dup, after } => {
-            let dup = (!dup).then(|| "dup=False".to_owned());
-            let after =
-                (!after.is_zero()).then(|| format!("after={}", literal(&duration_text(*after))));
-            let arguments: Vec<_> = dup.into_iter().chain(after).collect();
-            ("duplicate", arguments.join(", "))
+impl CodeLanguage for PythonCode {
+    fn beginning(side: BrokerSide, kind: Option<PacketType>, conditions: &[CodeCall]) -> String {
+        let kind = kind.map(|kind| kind.name().to_owned());
+        let conditions = (conditions.iter()).map(|(name, value)| format!("{name}={value}"));
+        let arguments: Vec<_> = kind.into_iter().chain(conditions).collect();
+        format!("{side}({})", arguments.join(", "))
+    }
+
+    fn text(text: &str) -> String {
+        literal(text)
+    }
+
+    fn duration(time: Duration) -> String {
+        literal(&duration_text(time))
+    }
+
+    fn qos(qos: QoS) -> String {
+        qos.value().to_string()
+    }
+
+    fn reason(reason: ReasonCode) -> String {
+        format!("0x{:02X}", reason.value())
+    }
+
+    fn bytes(bytes: &[u8]) -> String {
+        let mut hex = String::new();
+        for byte in bytes {
+            let _ = write!(hex, "{byte:02x}");
         }
-        FaultAction::Delay(time) => ("delay", literal(&duration_text(*time))),
-        FaultAction::Hold => ("hold", none()),
-        FaultAction::Reorder { with_next } => ("reorder", format!("with_next={with_next}")),
-        FaultAction::Cut { at, reset } => {
-            let at = match at {
-                CutPoint::After => None,
-                CutPoint::Before => Some("before=True".to_owned()),
-                CutPoint::AfterBytes(bytes) => Some(format!("after_bytes={bytes}")),
-            };
-            let reset = reset.then(|| "reset=True".to_owned());
-            let arguments: Vec<_> = at.into_iter().chain(reset).collect();
-            ("cut", arguments.join(", "))
-        }
-        FaultAction::Refuse { reason, text } => {
-            let text = text.as_deref().map(|text| format!(", {}", literal(text)));
-            let code = format!("0x{:02X}", reason.value());
-            ("refuse", code + &text.unwrap_or_default())
-        }
-        FaultAction::Replace(bytes) => {
-            let mut hex = String::new();
-            for byte in bytes {
-                let _ = write!(hex, "{byte:02x}");
-            }
-            ("replace", format!("bytes.fromhex(\"{hex}\")"))
-        }
-        FaultAction::Garbage(count) => ("garbage", count.to_string()),
-        FaultAction::Truncate(count) => ("truncate", count.to_string()),
-        FaultAction::Disconnect(reason) => ("disconnect", format!("0x{:02X}", reason.value())),
+        format!("bytes.fromhex(\"{hex}\")")
+    }
+
+    fn duplicate(dup: bool, after: Duration) -> CodeCall {
+        let dup = (!dup).then(|| "dup=False".to_owned());
+        let after = (!after.is_zero()).then(|| format!("after={}", Self::duration(after)));
+        let arguments: Vec<_> = dup.into_iter().chain(after).collect();
+        ("duplicate", arguments.join(", "))
+    }
+
+    fn reorder(with_next: u32) -> CodeCall {
+        ("reorder", format!("with_next={with_next}"))
+    }
+
+    fn cut(at: CutPoint, reset: bool) -> Vec<CodeCall> {
+        let at = match at {
+            CutPoint::After => None,
+            CutPoint::Before => Some("before=True".to_owned()),
+            CutPoint::AfterBytes(bytes) => Some(format!("after_bytes={bytes}")),
+        };
+        let reset = reset.then(|| "reset=True".to_owned());
+        let arguments: Vec<_> = at.into_iter().chain(reset).collect();
+        vec![("cut", arguments.join(", "))]
+    }
+
+    fn refuse_with(reason: ReasonCode, text: &str) -> CodeCall {
+        let arguments = format!("{}, {}", Self::reason(reason), literal(text));
+        ("refuse", arguments)
     }
 }
 

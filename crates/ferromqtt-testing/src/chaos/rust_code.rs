@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use ferromqtt_proto::packet::{PacketType, QoS, ReasonCode};
 
+use super::rule_code::{CodeCall, CodeLanguage, rule_code};
 use super::script::{BrokerVerb, EventTime, FaultScript, ScriptEntry};
-use crate::faults::{CutPoint, FaultAction, FaultRule, FaultTimes};
+use crate::faults::CutPoint;
 use crate::journal::BrokerSide;
 use crate::wire::RestartKeeps;
 
@@ -27,7 +28,7 @@ impl FaultScript {
         let mut code = "FaultScript::new()".to_owned();
         for entry in &self.entries {
             let call = match entry {
-                ScriptEntry::Rule(rule) => format!("rule({})", rule_code(rule)),
+                ScriptEntry::Rule(rule) => format!("rule({})", rule_code::<RustCode>(rule)),
                 ScriptEntry::Event(event) => {
                     let at = match event.at {
                         EventTime::After(time) => {
@@ -61,104 +62,70 @@ fn verb_code(verb: BrokerVerb) -> String {
     }
 }
 
-fn rule_code(rule: &FaultRule) -> String {
-    let FaultRule {
-        place,
-        timing,
-        actions,
-    } = rule;
-    let side = match place.side {
-        BrokerSide::Sends => "sends",
-        BrokerSide::Receives => "receives",
-    };
-    let kind = match place.kind {
-        None => "None".to_owned(),
-        Some(kind) => format!("PacketType::{}", kind_code(kind)),
-    };
-    let mut code = format!("FaultRule::{side}({kind})");
-    let mut call = |name: &str, argument: String| {
-        let _ = write!(code, ".{name}({argument})");
-    };
-    if let Some(client) = &place.client {
-        call("client", format!("{client:?}"));
-    }
-    if let Some(topic) = &place.topic {
-        call("topic", format!("{topic:?}"));
-    }
-    if let Some(qos) = place.qos {
-        let qos = match qos {
-            QoS::AtMostOnce => "AtMostOnce",
-            QoS::AtLeastOnce => "AtLeastOnce",
-            QoS::ExactlyOnce => "ExactlyOnce",
+/// Writes rules as Rust. Variants are named as Debug names them.
+struct RustCode;
+
+impl CodeLanguage for RustCode {
+    fn beginning(side: BrokerSide, kind: Option<PacketType>, conditions: &[CodeCall]) -> String {
+        let kind = match kind {
+            None => "None".to_owned(),
+            Some(kind) => format!("PacketType::{kind:?}"),
         };
-        call("qos", format!("QoS::{qos}"));
+        let mut code = format!("FaultRule::{side}({kind})");
+        for (name, value) in conditions {
+            let _ = write!(code, ".{name}({value})");
+        }
+        code
     }
-    if let Some(packet_id) = place.packet_id {
-        call("packet_id", packet_id.to_string());
+
+    fn text(text: &str) -> String {
+        format!("{text:?}")
     }
-    if timing.nth != 1 {
-        call("nth", timing.nth.to_string());
+
+    fn duration(time: Duration) -> String {
+        duration_code(time)
     }
-    match timing.times {
-        None => {}
-        Some(FaultTimes::Exactly(times)) => call("times", times.to_string()),
-        Some(FaultTimes::Always) => call("always", String::new()),
+
+    fn qos(qos: QoS) -> String {
+        format!("QoS::{qos:?}")
     }
-    if !timing.after.is_zero() {
-        call("after", duration_code(timing.after));
+
+    fn reason(reason: ReasonCode) -> String {
+        format!("ReasonCode::{reason:?}")
     }
-    if timing.probability != 1.0 {
-        call("with_probability", format!("{:?}", timing.probability));
+
+    fn bytes(bytes: &[u8]) -> String {
+        format!("vec!{bytes:?}")
     }
-    if timing.optional {
-        call("optional", String::new());
-    }
-    for action in actions {
-        let (name, argument) = action_code(action);
-        call(name, argument);
-        if let FaultAction::Cut { reset: true, .. } = action {
-            call("reset", String::new());
+
+    fn duplicate(dup: bool, after: Duration) -> CodeCall {
+        match dup && after.is_zero() {
+            true => ("duplicate", String::new()),
+            false => (
+                "duplicate_after",
+                format!("{}, {dup}", duration_code(after)),
+            ),
         }
     }
-    code
-}
 
-/// The word for an action, and its argument.
-fn action_code(action: &FaultAction) -> (&'static str, String) {
-    let none = String::new;
-    match action {
-        FaultAction::Lose => ("lose", none()),
-        FaultAction::Duplicate { dup: true, after } if after.is_zero() => ("duplicate", none()),
-        FaultAction::Duplicate { dup, after } => (
-            "duplicate_after",
-            format!("{}, {dup}", duration_code(*after)),
-        ),
-        FaultAction::Delay(time) => ("delay", duration_code(*time)),
-        FaultAction::Hold => ("hold", none()),
-        FaultAction::Reorder { with_next } => ("reorder", with_next.to_string()),
-        FaultAction::Cut { at, .. } => match at {
-            CutPoint::After => ("cut", none()),
-            CutPoint::Before => ("cut_before", none()),
-            CutPoint::AfterBytes(bytes) => ("cut_after_bytes", bytes.to_string()),
-        },
-        FaultAction::Refuse { reason, text } => match text {
-            None => ("refuse", reason_code(*reason)),
-            Some(text) => ("refuse_with", format!("{}, {text:?}", reason_code(*reason))),
-        },
-        FaultAction::Replace(bytes) => ("replace", format!("vec!{:?}", &bytes[..])),
-        FaultAction::Garbage(count) => ("garbage", count.to_string()),
-        FaultAction::Truncate(count) => ("truncate", count.to_string()),
-        FaultAction::Disconnect(reason) => ("disconnect", reason_code(*reason)),
+    fn reorder(with_next: u32) -> CodeCall {
+        ("reorder", with_next.to_string())
     }
-}
 
-fn reason_code(reason: ReasonCode) -> String {
-    format!("ReasonCode::{reason:?}")
-}
+    fn cut(at: CutPoint, reset: bool) -> Vec<CodeCall> {
+        let cut = match at {
+            CutPoint::After => ("cut", String::new()),
+            CutPoint::Before => ("cut_before", String::new()),
+            CutPoint::AfterBytes(bytes) => ("cut_after_bytes", bytes.to_string()),
+        };
+        let reset = reset.then(|| ("reset", String::new()));
+        [cut].into_iter().chain(reset).collect()
+    }
 
-/// The variant is named as Debug names it.
-fn kind_code(kind: PacketType) -> String {
-    format!("{kind:?}")
+    fn refuse_with(reason: ReasonCode, text: &str) -> CodeCall {
+        let arguments = format!("{}, {text:?}", Self::reason(reason));
+        ("refuse_with", arguments)
+    }
 }
 
 fn duration_code(time: Duration) -> String {
@@ -182,6 +149,7 @@ fn duration_code(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::faults::FaultRule;
 
     fn code(line: &str) -> String {
         let script: FaultScript = line.parse().unwrap();
@@ -194,7 +162,7 @@ mod tests {
     #[test]
     fn the_code_of_a_rule_makes_the_same_rule() {
         // On the left what is parsed, on the right what `code` prints of it, compiled.
-        let pairs: [(&str, &str, FaultRule); 6] = [
+        let pairs: [(&str, &str, FaultRule); 11] = [
             (
                 "sends PUBACK nth 3 lose, cut reset",
                 ".rule(FaultRule::sends(PacketType::PubAck).nth(3).lose().cut().reset())",
@@ -240,6 +208,34 @@ mod tests {
                 "sends PUBLISH replace 0x0aff",
                 ".rule(FaultRule::sends(PacketType::Publish).replace(vec![10, 255]))",
                 FaultRule::sends(PacketType::Publish).replace(vec![10, 255]),
+            ),
+            (
+                "sends PUBREC reorder 2, cut before reset",
+                ".rule(FaultRule::sends(PacketType::PubRec).reorder(2).cut_before().reset())",
+                (FaultRule::sends(PacketType::PubRec).reorder(2))
+                    .cut_before()
+                    .reset(),
+            ),
+            (
+                "sends PINGRESP hold",
+                ".rule(FaultRule::sends(PacketType::PingResp).hold())",
+                FaultRule::sends(PacketType::PingResp).hold(),
+            ),
+            (
+                "receives CONNECT refuse 0x87",
+                ".rule(FaultRule::receives(PacketType::Connect).refuse(ReasonCode::NotAuthorized))",
+                FaultRule::receives(PacketType::Connect).refuse(ReasonCode::NotAuthorized),
+            ),
+            (
+                "sends any duplicate, garbage 3",
+                ".rule(FaultRule::sends(None).duplicate().garbage(3))",
+                FaultRule::sends(None).duplicate().garbage(3),
+            ),
+            (
+                "sends PUBACK truncate 1, disconnect 0x8B",
+                ".rule(FaultRule::sends(PacketType::PubAck).truncate(1).disconnect(ReasonCode::ServerShuttingDown))",
+                (FaultRule::sends(PacketType::PubAck).truncate(1))
+                    .disconnect(ReasonCode::ServerShuttingDown),
             ),
         ];
         for (text, printed, rule) in pairs {

@@ -19,5 +19,5 @@ pub use installed::FaultId;
 pub(crate) use installed::{InstalledFaults, Judged, PacketInView};
 pub(crate) use plan::{FaultPlan, PacketFate, PlannedCut, PlannedWait};
 pub use rule::{FaultPlace, FaultRule, FaultTimes, FaultTiming};
+pub(crate) use text::duration_text;
 pub use text::{FaultTextError, parse_duration};
-pub(crate) use text::{duration_text, parse_kind_byte};

@@ -13,25 +13,6 @@ use super::rule::{FaultPlace, FaultRule, FaultTimes, FaultTiming};
 use super::tokens::{Word, Words, quoted, unexpected};
 use crate::journal::BrokerSide;
 
-/// Every type of packet, for its name.
-const KINDS: [PacketType; 15] = [
-    PacketType::Connect,
-    PacketType::ConnAck,
-    PacketType::Publish,
-    PacketType::PubAck,
-    PacketType::PubRec,
-    PacketType::PubRel,
-    PacketType::PubComp,
-    PacketType::Subscribe,
-    PacketType::SubAck,
-    PacketType::Unsubscribe,
-    PacketType::UnsubAck,
-    PacketType::PingReq,
-    PacketType::PingResp,
-    PacketType::Disconnect,
-    PacketType::Auth,
-];
-
 /// What stands for packets of any type.
 pub(super) const ANY: &str = "any";
 
@@ -240,7 +221,8 @@ pub(super) fn parse_kind(word: &str) -> Option<Option<PacketType>> {
     if word == ANY {
         return Some(None);
     }
-    KINDS.into_iter().find(|kind| kind.name() == word).map(Some)
+    let mut all = PacketType::ALL.into_iter();
+    all.find(|kind| kind.name() == word).map(Some)
 }
 
 impl FromStr for FaultRule {
@@ -397,11 +379,4 @@ fn hex(word: &str) -> Option<Vec<u8>> {
     (digits.chunks_exact(2))
         .map(|two| Some(digit(two[0])? << 4 | digit(two[1])?))
         .collect()
-}
-
-/// The type of packet that the first byte names.
-pub(crate) fn parse_kind_byte(first_byte: u8) -> Option<PacketType> {
-    KINDS
-        .into_iter()
-        .find(|&kind| kind as u8 == first_byte >> 4)
 }

@@ -17,7 +17,6 @@ pub use misses::MessageFilter;
 pub use records::{
     BrokerSide, JournalEvent, JournalLink, JournalMessage, JournalPacket, LinkChange,
 };
-pub(crate) use summary::kind_of;
 #[cfg(feature = "tokio")]
 pub(crate) use summary::shown_payload;
 

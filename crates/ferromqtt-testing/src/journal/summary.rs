@@ -10,27 +10,6 @@ use super::records::JournalPacket;
 /// How much of a payload is shown, in bytes.
 const SHOWN_PAYLOAD: usize = 32;
 
-/// The type of a packet.
-pub(crate) const fn kind_of(packet: &Packet) -> PacketType {
-    match packet {
-        Packet::Connect(_) => PacketType::Connect,
-        Packet::ConnAck(_) => PacketType::ConnAck,
-        Packet::Publish(_) => PacketType::Publish,
-        Packet::PubAck(_) => PacketType::PubAck,
-        Packet::PubRec(_) => PacketType::PubRec,
-        Packet::PubRel(_) => PacketType::PubRel,
-        Packet::PubComp(_) => PacketType::PubComp,
-        Packet::Subscribe(_) => PacketType::Subscribe,
-        Packet::SubAck(_) => PacketType::SubAck,
-        Packet::Unsubscribe(_) => PacketType::Unsubscribe,
-        Packet::UnsubAck(_) => PacketType::UnsubAck,
-        Packet::PingReq => PacketType::PingReq,
-        Packet::PingResp => PacketType::PingResp,
-        Packet::Disconnect(_) => PacketType::Disconnect,
-        Packet::Auth(_) => PacketType::Auth,
-    }
-}
-
 fn kind_name(kind: Option<PacketType>) -> &'static str {
     kind.map_or("no packet of MQTT", PacketType::name)
 }
@@ -111,7 +90,7 @@ impl fmt::Display for JournalPacket {
 
 fn parts(packet: &Packet, seen: &JournalPacket) -> SummaryParts {
     let mut parts = SummaryParts::default();
-    let kind = kind_of(packet);
+    let kind = packet.packet_type();
     match packet {
         Packet::Connect(connect) => {
             parts.add(connect.protocol.to_string());

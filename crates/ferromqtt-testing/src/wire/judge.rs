@@ -15,9 +15,9 @@ use super::{Wire, WireLink};
 use crate::broker::Broker;
 use crate::connection::{ConnectionId, ConnectionPhase};
 use crate::faults::{
-    CutPoint, FaultPlan, Judged, PacketFate, PacketInView, PlannedCut, PlannedWait, parse_kind_byte,
+    CutPoint, FaultPlan, Judged, PacketFate, PacketInView, PlannedCut, PlannedWait,
 };
-use crate::journal::{BrokerSide, JournalEvent, JournalPacket, kind_of};
+use crate::journal::{BrokerSide, JournalEvent, JournalPacket};
 use crate::timers::Timer;
 
 /// Sets DUP in the first byte of a PUBLISH.
@@ -37,8 +37,8 @@ impl CutPacket {
         let packet = packet::decode(&bytes, &mut at, link.version).ok();
         let packet = packet.filter(|_| at == bytes.len());
         let kind = match &packet {
-            Some(packet) => Some(kind_of(packet)),
-            None => parse_kind_byte(bytes.first().copied().unwrap_or(0)),
+            Some(packet) => Some(packet.packet_type()),
+            None => PacketType::from_first_byte(bytes.first().copied().unwrap_or(0)),
         };
         let topic = match &packet {
             Some(Packet::Publish(publish)) => link.lane(side).aliases.topic_of(publish),

@@ -2,6 +2,8 @@
 
 use std::io::ErrorKind;
 use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -428,6 +430,48 @@ async fn idle_sees_what_a_client_has_not_read() {
     writer.send(&publish("t", vec![0; 200_000].into())).await;
     drop(reader); // what it will not read does not count
     timeout(30 * SECOND, broker.idle()).await.expect("idle");
+}
+
+/// A message that a fault holds back could be the one that must not come.
+#[tokio::test(start_paused = true)]
+async fn that_nothing_came_is_not_said_of_a_broker_that_is_not_idle() {
+    let broker = TestBroker::new();
+    let rule = broker.receives(PacketType::Publish).hold();
+    let mut c = client(&broker, "c").await;
+    c.send(&publish("a", Bytes::from_static(b"1"))).await;
+    sleep(SECOND).await;
+    for error in [
+        broker.check_published("a", 0).unwrap_err(),
+        broker.check_payloads::<&[u8]>("a", &[]).unwrap_err(),
+    ] {
+        let text = error.to_string();
+        let headline = "that nothing came proves nothing for topic \"a\" while";
+        assert!(text.starts_with(headline), "{text}");
+        assert!(text.contains("PUBLISH (QoS 0"), "the chart: {text}");
+    }
+    assert!(broker.published("a").is_empty());
+    rule.release();
+    broker.idle().await;
+    assert_published!(broker, "b", times = 0);
+    assert_published!(broker, "b", []);
+    assert_published!(broker, "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_waits_for_what_clients_have_to_send() {
+    let broker = TestBroker::new();
+    let outgoing = Arc::new(AtomicUsize::new(2));
+    let count = Arc::downgrade(&outgoing);
+    (broker.client_watch()).watch(move || Some(count.upgrade()?.load(Ordering::Relaxed)));
+    assert!(timeout(10 * SECOND, broker.idle()).await.is_err());
+    outgoing.store(0, Ordering::Relaxed);
+    broker.idle().await;
+    outgoing.store(1, Ordering::Relaxed);
+    let idle = tokio::spawn(async move { broker.idle().await });
+    sleep(SECOND).await;
+    assert!(!idle.is_finished());
+    drop(outgoing); // the client is gone
+    timeout(SECOND, idle).await.expect("idle").unwrap();
 }
 
 #[tokio::test(start_paused = true)]

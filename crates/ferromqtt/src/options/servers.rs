@@ -113,6 +113,10 @@ impl Options {
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport.own = Some(Arc::new(transport));
         self.transport.in_memory = false;
+        #[cfg(feature = "testing")]
+        {
+            self.transport.watch = None;
+        }
         self
     }
 }

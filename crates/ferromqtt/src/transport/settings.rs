@@ -19,6 +19,9 @@ pub(crate) struct Settings {
     pub(crate) own: Option<Arc<dyn AnyTransport>>,
     /// Whether `own` leads to the test broker: options of a network are a mistake then.
     pub(crate) in_memory: bool,
+    /// What tells that broker of messages to send.
+    #[cfg(feature = "testing")]
+    pub(crate) watch: Option<ferromqtt_testing::ClientWatch>,
     pub(crate) bind_address: Option<IpAddr>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<super::TlsOptions>,
@@ -34,6 +37,8 @@ impl Settings {
             servers: vec![server],
             own: None,
             in_memory: false,
+            #[cfg(feature = "testing")]
+            watch: None,
             bind_address: None,
             #[cfg(feature = "tls")]
             tls: None,

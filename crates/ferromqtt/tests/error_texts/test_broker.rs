@@ -80,6 +80,16 @@ fn rules() -> Vec<Provoked> {
         .collect()
 }
 
+/// A client still has a message to send.
+fn busy() -> Provoked {
+    let broker = TestBroker::new();
+    broker.client_watch().watch(|| Some(1));
+    let error = broker.check_published("a", 0).unwrap_err();
+    let text = error.to_string();
+    let (text, _chart) = text.split_once('\n').unwrap();
+    (text.to_owned(), "NotPublished")
+}
+
 /// Files that are no recordings.
 fn recordings() -> Vec<Provoked> {
     let missing = Recording::read("/nowhere.mqttlog").unwrap_err();
@@ -138,6 +148,7 @@ async fn every_text_of_the_test_broker_is_provoked_and_reads_as_the_page_says() 
         layered().await,
         stopped().await,
         down(),
+        busy(),
     ];
     provoked.extend(rules());
     provoked.extend(recordings());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ferromqtt::testing::{PacketFilter, TestBroker, assert_published};
-use ferromqtt::{CleanStart, Error, Options, QoS, ReasonCode, Reconnect, scope};
+use ferromqtt::{CleanStart, Connection, Error, Options, QoS, ReasonCode, Reconnect, scope};
 use ferromqtt_proto::packet::{Packet, PacketType};
 use tokio::time::Instant;
 
@@ -117,6 +117,45 @@ async fn messages_get_through_a_restart_of_the_broker() {
     .await
     .unwrap();
     assert_published!(broker, "a", ["1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_waits_to_connect_again_is_not_idle_while_it_has_messages() {
+    let broker = TestBroker::new();
+    in_time(scope(lasting(&broker), async |client| {
+        assert!(broker.is_idle());
+        broker.partition(false);
+        broker.kill("c");
+        let publish = client.publish("a", "1").qos(QoS::AtLeastOnce);
+        let receipt = publish.enqueue().await?;
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        assert!(!broker.is_idle());
+        assert!(broker.check_published("a", 0).is_err());
+        broker.heal();
+        broker.idle().await;
+        assert_published!(broker, "a", ["1"]);
+        receipt.await?;
+        Ok::<_, Error>(())
+    }))
+    .await
+    .unwrap();
+}
+
+/// What a client could not send when it ended is not on its way any more, also while somebody has a handle to it.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_has_ended_leaves_the_broker_idle() {
+    let broker = TestBroker::new();
+    let connection = Connection::open(lasting(&broker)).await.unwrap();
+    let client = connection.client();
+    broker.partition(false);
+    broker.kill("c");
+    let publish = client.publish("a", "1").qos(QoS::AtLeastOnce);
+    let _receipt = publish.enqueue().await.unwrap();
+    assert!(!broker.is_idle());
+    let idle = in_time(broker.idle());
+    let (_, ()) = tokio::join!(connection.disconnect(), idle);
+    assert!(broker.published("a").is_empty());
+    drop(client);
 }
 
 #[tokio::test(start_paused = true)]
