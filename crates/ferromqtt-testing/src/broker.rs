@@ -368,16 +368,12 @@ impl Broker {
 
     /// How large the packets of a connection may be. Nobody is let in with a PUBLISH.
     fn packet_limits(&self, id: ConnectionId) -> PacketLimits {
-        let maximum_packet_size = self.options.maximum_packet_size.get() as usize;
-        let maximum_non_publish_size = self.options.maximum_non_publish_size.get() as usize;
-        let connected = (self.connections.get(&id)).is_some_and(|it| it.connected().is_some());
-        let limits = PacketLimits {
-            maximum_packet_size,
-            maximum_non_publish_size,
-        };
-        match connected {
+        let limits = self.options.packet_limits();
+        match (self.connections.get(&id)).is_some_and(|it| it.connected().is_some()) {
             true => limits,
-            false => maximum_packet_size.min(maximum_non_publish_size).into(),
+            false => (limits.maximum_packet_size)
+                .min(limits.maximum_non_publish_size)
+                .into(),
         }
     }
 

@@ -1,12 +1,10 @@
 //! What is refused, and with which Reason Code: connections, topics to publish to, filters to subscribe to.
 
-use bytes::BytesMut;
-use ferromqtt_proto::packet::{
-    self, Ack, ConnAck, Packet, PacketId, Properties, ProtocolVersion, ReasonCode, SubAck,
-};
+use ferromqtt_proto::packet::{PacketType, ReasonCode};
 use ferromqtt_proto::{TopicFilter, Utf8String};
 
 use crate::options::{BrokerOptions, BrokerOptionsError};
+use crate::refusal::{check_reason, refusal};
 
 /// The lists behind [`BrokerOptions::deny_publish`] and its sisters. In each the first that fits decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,17 +25,7 @@ impl BrokerOptions {
         client_identifier: impl Into<String>,
         reason: ReasonCode,
     ) -> Result<(), BrokerOptionsError> {
-        let connack = ConnAck {
-            session_present: false,
-            reason,
-            properties: Properties::default(),
-        };
-        check(
-            "CONNECT",
-            "3.2.2.2",
-            reason,
-            &Packet::ConnAck(Box::new(connack)),
-        )?;
+        check(PacketType::Connect, reason)?;
         self.denied.connect.push((client_identifier.into(), reason));
         Ok(())
     }
@@ -52,8 +40,7 @@ impl BrokerOptions {
         filter: TopicFilter,
         reason: ReasonCode,
     ) -> Result<(), BrokerOptionsError> {
-        let puback = Packet::PubAck(Ack::new(PacketId::MIN, reason));
-        check("PUBLISH", "3.4.2.1", reason, &puback)?;
+        check(PacketType::Publish, reason)?;
         self.denied.publish.push((filter, reason));
         Ok(())
     }
@@ -68,17 +55,7 @@ impl BrokerOptions {
         filter: TopicFilter,
         reason: ReasonCode,
     ) -> Result<(), BrokerOptionsError> {
-        let suback = SubAck {
-            packet_id: PacketId::MIN,
-            properties: Properties::default(),
-            reasons: vec![reason],
-        };
-        check(
-            "SUBSCRIBE",
-            "3.9.3",
-            reason,
-            &Packet::SubAck(Box::new(suback)),
-        )?;
+        check(PacketType::Subscribe, reason)?;
         self.denied.subscribe.push((filter, reason));
         Ok(())
     }
@@ -107,28 +84,20 @@ impl BrokerOptions {
     }
 }
 
-/// Refuses a Reason Code that is no failure, or that the packet cannot hold: the codec knows which those are.
-fn check(
-    request: &'static str,
-    section: &'static str,
-    reason: ReasonCode,
-    answer: &Packet,
-) -> Result<(), BrokerOptionsError> {
-    if reason.is_error() && is_allowed(answer) {
-        return Ok(());
+/// Whether a packet of this type can be refused with a Reason Code.
+fn check(request: PacketType, reason: ReasonCode) -> Result<(), BrokerOptionsError> {
+    let section = match refusal(request, reason) {
+        Some(answer) => check_reason(&answer, reason).err(),
+        None => None,
+    };
+    match section {
+        None => Ok(()),
+        Some(section) => Err(BrokerOptionsError::ReasonCode {
+            request: request.name(),
+            reason,
+            section,
+        }),
     }
-    Err(BrokerOptionsError::ReasonCode {
-        request,
-        reason,
-        section,
-    })
-}
-
-/// Whether a client could read the packet.
-pub(crate) fn is_allowed(packet: &Packet) -> bool {
-    let mut bytes = BytesMut::new();
-    packet.encode(ProtocolVersion::V5, &mut bytes);
-    packet::decode(&bytes.freeze(), &mut 0, ProtocolVersion::V5).is_ok()
 }
 
 /// Whether `wide` matches every topic that `narrow` does.

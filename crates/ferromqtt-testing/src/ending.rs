@@ -8,9 +8,9 @@ use ferromqtt_proto::{DecodeError, Utf8String};
 
 use crate::broker::Broker;
 use crate::connection::{ConnectionId, ConnectionPhase};
-use crate::denied::is_allowed;
 use crate::message::PublishedMessage;
 use crate::options::BrokerOptionsError;
+use crate::refusal::is_allowed;
 use crate::retained::Retained;
 use crate::session::{KeptWill, SessionExpiry, SessionId};
 use crate::shared::SharedSubscriptions;

@@ -64,12 +64,9 @@ impl<'a> FaultHandle<'a> {
         }
         let rule = self.rule.clone();
         let id = self.id;
-        let installed = self.shared.with(|state| {
-            let now = state.now();
-            match id {
-                Some(id) => state.broker.change_fault(id, rule).map(|_| id),
-                None => state.broker.add_fault(now, rule),
-            }
+        let installed = self.shared.call(|broker, now| match id {
+            Some(id) => broker.change_fault(id, rule).map(|_| id),
+            None => broker.add_fault(now, rule),
         });
         match installed {
             Ok(id) => self.id = Some(id),
@@ -101,10 +98,7 @@ impl<'a> FaultHandle<'a> {
         let Some(id) = self.id else {
             return otherwise;
         };
-        self.shared.with(|state| {
-            let now = state.now();
-            call(&mut state.broker, now, id)
-        })
+        self.shared.call(|broker, now| call(broker, now, id))
     }
 }
 
@@ -125,12 +119,9 @@ impl<'a> LinkHandle<'a> {
 
     #[track_caller]
     fn change(&self, change: impl FnOnce(&mut Broker, Instant, &str) -> bool) {
-        let others = self.shared.with(|state| {
-            let now = state.now();
-            match change(&mut state.broker, now, &self.client) {
-                true => None,
-                false => Some(state.broker.linked_clients()),
-            }
+        let others = (self.shared).call(|broker, now| match change(broker, now, &self.client) {
+            true => None,
+            false => Some(broker.linked_clients()),
         });
         if let Some(others) = others {
             let client = &self.client;

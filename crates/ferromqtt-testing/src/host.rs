@@ -287,9 +287,8 @@ impl TestBroker {
         reason: ReasonCode,
         server_reference: Option<Utf8String>,
     ) -> Result<bool, BrokerOptionsError> {
-        self.shared.with(|state| {
-            let now = state.now();
-            (state.broker).disconnect_client(now, client_identifier, reason, server_reference)
+        self.shared.call(|broker, now| {
+            broker.disconnect_client(now, client_identifier, reason, server_reference)
         })
     }
 
@@ -390,6 +389,14 @@ impl SharedHost {
         drop(state);
         self.traffic.changed.notify_waiters();
         result
+    }
+
+    /// Calls the broker at the time of the runtime that serves the clients.
+    pub(crate) fn call<T>(&self, call: impl FnOnce(&mut Broker, Instant) -> T) -> T {
+        self.with(|state| {
+            let now = state.now();
+            call(&mut state.broker, now)
+        })
     }
 
     fn connect(self: &Arc<Self>) -> Result<MemoryStream, BrokerUnreachable> {

@@ -123,10 +123,7 @@ impl TestBroker {
     }
 
     pub(crate) fn call<T>(&self, call: impl FnOnce(&mut Broker, Instant) -> T) -> T {
-        self.shared.with(|state| {
-            let now = state.now();
-            call(&mut state.broker, now)
-        })
+        self.shared.call(call)
     }
 }
 

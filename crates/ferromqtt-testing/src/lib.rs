@@ -38,7 +38,7 @@
 //! | the end of connections and sessions | `ending.rs` |
 //! | PUBLISH and its acknowledgements, from clients and to them | `routing.rs` |
 //! | SUBSCRIBE, UNSUBSCRIBE | `subscribing.rs` |
-//! | User Names; what is refused by its name | `access.rs`, `denied.rs` |
+//! | User Names; what is refused by its name, and what can be refused | `access.rs`, `denied.rs`, `refusal.rs` |
 //! | what can be set | `option_table.rs`, `options.rs` |
 //! | limits that CONNACK tells | `limits.rs` |
 //! | state of one Network Connection | `connection.rs`, `aliases.rs`, `output.rs` |
@@ -96,6 +96,7 @@ mod outbound;
 mod output;
 mod packet_ids;
 mod random;
+mod refusal;
 mod replay;
 mod retained;
 mod routing;

@@ -1,11 +1,19 @@
 //! What this broker does not do, by its options: told in CONNACK, and held up against what clients send (section 3.2.2.3).
 
-use ferromqtt_proto::packet::{Connect, Properties, QoS, ReasonCode, Will};
+use ferromqtt_proto::packet::{Connect, PacketLimits, Properties, QoS, ReasonCode, Will};
 use ferromqtt_proto::{DecodeError, Utf8String};
 
 use crate::options::BrokerOptions;
 
 impl BrokerOptions {
+    /// How large packets of a connected client may be.
+    pub(crate) const fn packet_limits(&self) -> PacketLimits {
+        PacketLimits {
+            maximum_packet_size: self.maximum_packet_size.get() as usize,
+            maximum_non_publish_size: self.maximum_non_publish_size.get() as usize,
+        }
+    }
+
     /// The limits that differ from what the standard assumes, for the answer to `connect`.
     pub(crate) fn announced(&self, connect: &Connect) -> Properties {
         let unavailable = |available: bool| (!available).then_some(false);

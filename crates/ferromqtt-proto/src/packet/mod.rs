@@ -253,6 +253,26 @@ impl Packet {
         }
     }
 
+    /// Its Packet Identifier, if it has one: a PUBLISH of QoS 0 has none, nor have the packets that open, keep and end a connection.
+    pub fn packet_id(&self) -> Option<PacketId> {
+        match self {
+            Self::Publish(it) => it.packet_id,
+            Self::PubAck(it) | Self::PubRec(it) | Self::PubRel(it) | Self::PubComp(it) => {
+                Some(it.packet_id)
+            }
+            Self::Subscribe(it) => Some(it.packet_id),
+            Self::SubAck(it) => Some(it.packet_id),
+            Self::Unsubscribe(it) => Some(it.packet_id),
+            Self::UnsubAck(it) => Some(it.packet_id),
+            Self::Connect(_)
+            | Self::ConnAck(_)
+            | Self::PingReq
+            | Self::PingResp
+            | Self::Disconnect(_)
+            | Self::Auth(_) => None,
+        }
+    }
+
     /// Copies the properties of a packet of a server, other than PUBLISH, into memory of their own: they go on to outcomes and
     /// events, which may be kept for long.
     pub(crate) fn detach_properties(&mut self) {

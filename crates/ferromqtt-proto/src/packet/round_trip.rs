@@ -302,6 +302,13 @@ fn survives(packet: &Packet, version: ProtocolVersion) {
         PacketType::from_first_byte(source[0]),
         Some(packet.packet_type())
     );
+    // Behind the fixed header, but for PUBLISH, which has its topic in front of it.
+    let packet_id = packet.packet_id().map(|it| it.get().to_be_bytes());
+    let header = FixedHeader::read(&source).unwrap().unwrap();
+    let body = &source[source.len() - header.remaining_length..];
+    if let (Some(packet_id), false) = (packet_id, matches!(packet, Packet::Publish(_))) {
+        assert_eq!(body[..2], packet_id);
+    }
     let whole = whole_packets(&source, source.len()).unwrap();
     assert_eq!(whole.bytes, source.len());
     let mut at = 0;

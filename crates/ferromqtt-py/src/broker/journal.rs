@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ferromqtt_proto::TopicFilter;
-use ferromqtt_proto::packet::{Packet, PacketId};
+use ferromqtt_proto::packet::{Packet, PacketId, ReasonCode};
 use ferromqtt_testing::{
     Broker, BrokerJournal, JournalMessage, JournalPacket, MessageFilter, PacketFilter,
 };
@@ -86,7 +86,8 @@ pub(super) fn packets(
 }
 
 fn tuple(journal: &BrokerJournal, packet: &JournalPacket) -> PacketTuple {
-    let (packet_id, reason) = packet.packet.as_ref().map_or((None, None), of_packet);
+    let packet_id = (packet.packet.as_ref()).and_then(Packet::packet_id);
+    let reason = packet.packet.as_ref().and_then(reason_of);
     let publish = match &packet.packet {
         Some(Packet::Publish(publish)) => Some((
             packet.topic.as_ref().unwrap_or(&publish.topic).to_string(),
@@ -107,7 +108,7 @@ fn tuple(journal: &BrokerJournal, packet: &JournalPacket) -> PacketTuple {
         ),
         (
             packet.kind.map(|kind| kind as u8),
-            packet_id,
+            packet_id.map(PacketId::get),
             reason,
             packet.fault.as_deref().map(str::to_owned),
             packet.passed,
@@ -117,27 +118,19 @@ fn tuple(journal: &BrokerJournal, packet: &JournalPacket) -> PacketTuple {
     )
 }
 
-/// Packet Identifier, and the Reason Code; of several the largest, which is a failure if one is.
-fn of_packet(packet: &Packet) -> (Option<u16>, Option<u8>) {
-    let id = |packet_id: PacketId| Some(packet_id.get());
-    match packet {
-        Packet::Publish(publish) => (publish.packet_id.and_then(id), None),
-        Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => {
-            (id(ack.packet_id), Some(ack.reason.value()))
+/// The Reason Code, if it has one; of several the largest, which is a failure if one is.
+fn reason_of(packet: &Packet) -> Option<u8> {
+    let of_several = |reasons: &[ReasonCode]| reasons.iter().copied().max_by_key(|it| it.value());
+    let reason = match packet {
+        Packet::PubAck(it) | Packet::PubRec(it) | Packet::PubRel(it) | Packet::PubComp(it) => {
+            Some(it.reason)
         }
-        Packet::Subscribe(it) => (id(it.packet_id), None),
-        Packet::Unsubscribe(it) => (id(it.packet_id), None),
-        Packet::SubAck(it) => (
-            id(it.packet_id),
-            it.reasons.iter().map(|reason| reason.value()).max(),
-        ),
-        Packet::UnsubAck(it) => (
-            id(it.packet_id),
-            it.reasons.iter().map(|reason| reason.value()).max(),
-        ),
-        Packet::ConnAck(it) => (None, Some(it.reason.value())),
-        Packet::Disconnect(it) => (None, Some(it.reason.value())),
-        Packet::Auth(it) => (None, Some(it.reason.value())),
-        Packet::Connect(_) | Packet::PingReq | Packet::PingResp => (None, None),
-    }
+        Packet::ConnAck(it) => Some(it.reason),
+        Packet::Disconnect(it) => Some(it.reason),
+        Packet::Auth(it) => Some(it.reason),
+        Packet::SubAck(it) => of_several(&it.reasons),
+        Packet::UnsubAck(it) => of_several(&it.reasons),
+        _ => None,
+    };
+    reason.map(ReasonCode::value)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ferromqtt_proto::packet::{PacketType, QoS, ReasonCode};
 
-use crate::faults::{CutPoint, FaultAction, FaultPlace, FaultRule, FaultTimes};
+use crate::faults::{ConditionValue, CutPoint, FaultAction, FaultRule};
 use crate::journal::BrokerSide;
 
 /// A call of a builder: its name, and its arguments as code.
@@ -33,52 +33,25 @@ pub(super) fn rule_code<L: CodeLanguage>(rule: &FaultRule) -> String {
         timing,
         actions,
     } = rule;
-    let mut code = place_code::<L>(place);
-    let mut call = |(name, arguments): CodeCall| {
-        let _ = write!(code, ".{name}({arguments})"); // a String takes everything
-    };
-    if timing.nth != 1 {
-        call(("nth", timing.nth.to_string()));
+    let code = |(word, value)| (word, value_code::<L>(value));
+    let conditions: Vec<_> = place.conditions().map(code).collect();
+    let calls = (timing.conditions().map(code)).chain(actions.iter().flat_map(action_calls::<L>));
+    let mut text = L::beginning(place.side, place.kind, &conditions);
+    for (name, arguments) in calls {
+        let _ = write!(text, ".{name}({arguments})"); // a String takes everything
     }
-    match timing.times {
-        None => {}
-        Some(FaultTimes::Exactly(times)) => call(("times", times.to_string())),
-        Some(FaultTimes::Always) => call(("always", String::new())),
-    }
-    if !timing.after.is_zero() {
-        call(("after", L::duration(timing.after)));
-    }
-    if timing.probability != 1.0 {
-        call(("with_probability", format!("{:?}", timing.probability)));
-    }
-    if timing.optional {
-        call(("optional", String::new()));
-    }
-    for action in actions {
-        action_calls::<L>(action).into_iter().for_each(&mut call);
-    }
-    code
+    text
 }
 
-fn place_code<L: CodeLanguage>(place: &FaultPlace) -> String {
-    let FaultPlace {
-        side,
-        kind,
-        client,
-        topic,
-        qos,
-        packet_id,
-    } = place;
-    let conditions = [
-        ("client", client.as_deref().map(L::text)),
-        ("topic", topic.as_deref().map(L::text)),
-        ("qos", qos.map(L::qos)),
-        ("packet_id", packet_id.map(|it| it.to_string())),
-    ];
-    let conditions = conditions.into_iter();
-    let conditions: Vec<_> =
-        (conditions.filter_map(|(name, value)| Some((name, value?)))).collect();
-    L::beginning(*side, *kind, &conditions)
+fn value_code<L: CodeLanguage>(value: ConditionValue<'_>) -> String {
+    match value {
+        ConditionValue::Text(text) => L::text(text),
+        ConditionValue::Qos(qos) => L::qos(qos),
+        ConditionValue::Number(number) => number.to_string(),
+        ConditionValue::Time(time) => L::duration(time),
+        ConditionValue::Probability(probability) => format!("{probability:?}"),
+        ConditionValue::Flag => String::new(),
+    }
 }
 
 fn action_calls<L: CodeLanguage>(action: &FaultAction) -> Vec<CodeCall> {

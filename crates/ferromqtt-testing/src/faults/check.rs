@@ -1,9 +1,6 @@
 //! What a rule cannot say.
 
-use ferromqtt_proto::packet::{
-    Ack, ConnAck, Disconnect, Packet, PacketId, PacketType, Properties, ReasonCode, SubAck,
-    UnsubAck,
-};
+use ferromqtt_proto::packet::{Disconnect, Packet, PacketType, ReasonCode};
 use ferromqtt_proto::{StringError, TopicError, TopicFilter, Utf8String};
 use thiserror::Error;
 
@@ -11,8 +8,8 @@ use super::action::{CutPoint, FaultAction};
 use super::plan::FaultPlan;
 use super::rule::{FaultRule, FaultTimes};
 use super::text::shown_action;
-use crate::denied::is_allowed;
 use crate::journal::BrokerSide;
+use crate::refusal::{check_reason, refusal};
 
 const AT_LEAST_1: &str = "at least 1";
 
@@ -101,6 +98,15 @@ pub enum FaultError {
 }
 
 impl FaultError {
+    fn out_of_range(
+        what: &'static str,
+        range: &'static str,
+        value: impl ToString,
+    ) -> Result<(), Self> {
+        let value = value.to_string();
+        Err(Self::OutOfRange { what, range, value })
+    }
+
     pub(super) fn contradiction(first: &FaultAction, second: &FaultAction) -> Self {
         Self::Contradiction {
             first: shown_action(first),
@@ -143,9 +149,7 @@ impl FaultRule {
             })?;
         }
         if place.packet_id == Some(0) {
-            let (what, range) = ("packet_id", "from 1 to 65,535");
-            let value = "0".to_owned();
-            return Err(FaultError::OutOfRange { what, range, value });
+            return FaultError::out_of_range("packet_id", "from 1 to 65,535", 0);
         }
         let Some(kind) = place.kind else {
             return Ok(());
@@ -193,47 +197,35 @@ impl FaultRule {
     fn check_timing(&self) -> Result<(), FaultError> {
         let timing = &self.timing;
         let probability = timing.probability;
-        let wrong = if timing.nth == 0 {
-            ("nth", AT_LEAST_1, "0".to_owned())
-        } else if timing.times == Some(FaultTimes::Exactly(0)) {
-            ("times", AT_LEAST_1, "0".to_owned())
-        } else if !(0.0..=1.0).contains(&probability) {
-            ("with_probability", "from 0 to 1", probability.to_string())
-        } else {
-            return Ok(());
-        };
-        let (what, range, value) = wrong;
-        Err(FaultError::OutOfRange { what, range, value })
+        if timing.nth == 0 {
+            return FaultError::out_of_range("nth", AT_LEAST_1, 0);
+        }
+        if timing.times == Some(FaultTimes::Exactly(0)) {
+            return FaultError::out_of_range("times", AT_LEAST_1, 0);
+        }
+        if !(0.0..=1.0).contains(&probability) {
+            return FaultError::out_of_range("with_probability", "from 0 to 1", probability);
+        }
+        Ok(())
     }
 
     fn check_action(&self, action: &FaultAction) -> Result<(), FaultError> {
         match action {
-            FaultAction::Reorder { with_next: 0 } => Err(FaultError::OutOfRange {
-                what: "reorder",
-                range: "at least 1 packet",
-                value: "0".to_owned(),
-            }),
+            FaultAction::Reorder { with_next: 0 } => {
+                FaultError::out_of_range("reorder", "at least 1 packet", 0)
+            }
             FaultAction::Garbage(count) if *count == 0 || *count > MOST_BYTES => {
-                Err(FaultError::OutOfRange {
-                    what: "garbage",
-                    range: "from 1 byte to 1 MiB",
-                    value: count.to_string(),
-                })
+                FaultError::out_of_range("garbage", "from 1 byte to 1 MiB", count)
             }
             FaultAction::Cut {
                 at: CutPoint::AfterBytes(0),
                 ..
-            } => Err(FaultError::OutOfRange {
-                what: "cut after_bytes",
-                range: "at least 1 byte: cut before the packet instead",
-                value: "0".to_owned(),
-            }),
+            } => {
+                let range = "at least 1 byte: cut before the packet instead";
+                FaultError::out_of_range("cut after_bytes", range, 0)
+            }
             FaultAction::Replace(bytes) if bytes.len() > MOST_BYTES => {
-                Err(FaultError::OutOfRange {
-                    what: "the length of replace",
-                    range: "at most 1 MiB",
-                    value: bytes.len().to_string(),
-                })
+                FaultError::out_of_range("the length of replace", "at most 1 MiB", bytes.len())
             }
             FaultAction::Refuse { reason, text } => {
                 let text = text.as_deref().unwrap_or_default();
@@ -242,7 +234,7 @@ impl FaultRule {
             }
             FaultAction::Disconnect(reason) => {
                 let packet = Packet::Disconnect(Box::new(Disconnect::because(*reason)));
-                check_reason("DISCONNECT", "3.14.2.1", *reason, &packet)
+                check_refused(&packet, *reason)
             }
             _ => Ok(()),
         }
@@ -257,63 +249,15 @@ impl FaultRule {
                 packet: "packets of any type",
             });
         };
-        let properties = Properties::default();
-        let packet_id = PacketId::MIN;
-        let (name, section, answer) = match kind {
-            PacketType::Connect => {
-                let connack = ConnAck {
-                    session_present: false,
-                    reason,
-                    properties,
-                };
-                ("CONNACK", "3.2.2.2", Packet::ConnAck(Box::new(connack)))
-            }
-            PacketType::Publish => {
-                let ack = Ack::new(packet_id, reason);
-                ("PUBACK", "3.4.2.1", Packet::PubAck(ack))
-            }
-            PacketType::PubRel => {
-                let ack = Ack::new(packet_id, reason);
-                ("PUBCOMP", "3.7.2.1", Packet::PubComp(ack))
-            }
-            PacketType::Subscribe => {
-                let suback = SubAck {
-                    packet_id,
-                    properties,
-                    reasons: vec![reason],
-                };
-                ("SUBACK", "3.9.3", Packet::SubAck(Box::new(suback)))
-            }
-            PacketType::Unsubscribe => {
-                let unsuback = UnsubAck {
-                    packet_id,
-                    properties,
-                    reasons: vec![reason],
-                };
-                ("UNSUBACK", "3.11.3", Packet::UnsubAck(Box::new(unsuback)))
-            }
-            other => {
-                return Err(FaultError::NoAnswer {
-                    packet: other.name(),
-                });
-            }
-        };
-        check_reason(name, section, reason, &answer)
+        let packet = kind.name();
+        let answer = refusal(kind, reason).ok_or(FaultError::NoAnswer { packet })?;
+        check_refused(&answer, reason)
     }
 }
 
-/// Whether a packet can carry a Reason Code that refuses: the codec knows which those are.
-fn check_reason(
-    packet: &'static str,
-    section: &'static str,
-    reason: ReasonCode,
-    answer: &Packet,
-) -> Result<(), FaultError> {
-    if reason.is_error() && is_allowed(answer) {
-        return Ok(());
-    }
-    Err(FaultError::ReasonCode {
-        packet,
+fn check_refused(answer: &Packet, reason: ReasonCode) -> Result<(), FaultError> {
+    check_reason(answer, reason).map_err(|section| FaultError::ReasonCode {
+        packet: answer.packet_type().name(),
         reason,
         section,
     })

@@ -4,12 +4,13 @@ use std::fmt::Write;
 use std::ops::Range;
 use std::time::Duration;
 
-use ferromqtt_proto::packet::QoS;
+use ferromqtt_proto::packet::{PacketType, QoS};
 use thiserror::Error;
 use toml_edit::{ArrayOfTables, Document, Item, Table};
 
 use super::action::FaultAction;
 use super::check::FaultError;
+use super::conditions::ConditionValue;
 use super::rule::{FaultRule, FaultTimes};
 use super::text::{
     ANY, FaultTextError, action_text, duration_text, parse_actions, parse_duration, parse_kind,
@@ -256,36 +257,18 @@ fn write_rule(rule: &FaultRule) -> String {
         timing,
         actions,
     } = rule;
-    let kind = place.kind.map_or(ANY, |kind| kind.name());
+    let kind = place.kind.map_or(ANY, PacketType::name);
     line(&place.side.to_string(), toml_text(kind));
-    if let Some(client) = &place.client {
-        line("client", toml_text(client));
-    }
-    if let Some(topic) = &place.topic {
-        line("topic", toml_text(topic));
-    }
-    if let Some(qos) = place.qos {
-        line("qos", qos.value().to_string());
-    }
-    if let Some(packet_id) = place.packet_id {
-        line("packet_id", packet_id.to_string());
-    }
-    if timing.nth != 1 {
-        line("nth", timing.nth.to_string());
-    }
-    match timing.times {
-        None => {}
-        Some(FaultTimes::Exactly(times)) => line("times", times.to_string()),
-        Some(FaultTimes::Always) => line("always", true.to_string()),
-    }
-    if !timing.after.is_zero() {
-        line("after", toml_text(&duration_text(timing.after)));
-    }
-    if timing.probability != 1.0 {
-        line("with_probability", timing.probability.to_string());
-    }
-    if timing.optional {
-        line("optional", true.to_string());
+    for (word, value) in place.conditions().chain(timing.conditions()) {
+        let value = match value {
+            ConditionValue::Text(text) => toml_text(text),
+            ConditionValue::Qos(qos) => qos.value().to_string(),
+            ConditionValue::Number(number) => number.to_string(),
+            ConditionValue::Time(time) => toml_text(&duration_text(time)),
+            ConditionValue::Probability(probability) => probability.to_string(),
+            ConditionValue::Flag => true.to_string(),
+        };
+        line(word, value);
     }
     let actions: Vec<_> = (actions.iter())
         .map(|action| toml_text(&action_text(action)))

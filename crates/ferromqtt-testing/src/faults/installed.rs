@@ -69,6 +69,12 @@ pub(crate) struct Judged {
     pub(crate) plan: FaultPlan,
 }
 
+impl PacketInView<'_> {
+    fn packet_id(&self) -> Option<PacketId> {
+        self.packet?.packet_id()
+    }
+}
+
 impl InstalledFaults {
     pub(crate) fn add(
         &mut self,
@@ -158,8 +164,7 @@ impl InstalledFault {
             && now.saturating_duration_since(self.begins) >= self.rule.timing.after
             && (self.filter.as_ref()).is_none_or(|filter| has_topic(packet, filter))
             && place.qos.is_none_or(|qos| qos_of(packet) == Some(qos))
-            && (place.packet_id)
-                .is_none_or(|id| packet_id_of(packet).map(PacketId::get) == Some(id))
+            && (place.packet_id).is_none_or(|id| packet.packet_id().map(PacketId::get) == Some(id))
     }
 
     fn fires(&mut self) -> bool {
@@ -195,20 +200,6 @@ fn qos_of(packet: &PacketInView<'_>) -> Option<QoS> {
         Packet::Subscribe(subscribe) => (subscribe.filters.iter())
             .map(|(_, options)| options.qos)
             .max(),
-        _ => None,
-    }
-}
-
-fn packet_id_of(packet: &PacketInView<'_>) -> Option<PacketId> {
-    match packet.packet? {
-        Packet::Publish(publish) => publish.packet_id,
-        Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => {
-            Some(ack.packet_id)
-        }
-        Packet::Subscribe(it) => Some(it.packet_id),
-        Packet::SubAck(it) => Some(it.packet_id),
-        Packet::Unsubscribe(it) => Some(it.packet_id),
-        Packet::UnsubAck(it) => Some(it.packet_id),
         _ => None,
     }
 }

@@ -2,6 +2,7 @@
 
 mod action;
 mod check;
+mod conditions;
 #[cfg(feature = "faults-file")]
 mod file;
 mod installed;
@@ -13,6 +14,7 @@ mod words;
 
 pub use action::{CutPoint, FaultAction};
 pub use check::FaultError;
+pub(crate) use conditions::ConditionValue;
 #[cfg(feature = "faults-file")]
 pub use file::{FaultFileError, FaultFileProblem};
 pub use installed::FaultId;

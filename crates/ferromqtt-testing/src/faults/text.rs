@@ -9,6 +9,7 @@ use ferromqtt_proto::shown::Length;
 use thiserror::Error;
 
 use super::action::{CutPoint, FaultAction};
+use super::conditions::{ConditionValue, RuleCondition};
 use super::rule::{FaultPlace, FaultRule, FaultTimes, FaultTiming};
 use super::tokens::{Word, Words, quoted, unexpected};
 use crate::journal::BrokerSide;
@@ -62,60 +63,27 @@ pub(super) fn shown_action(action: &FaultAction) -> String {
 
 impl fmt::Display for FaultPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            side,
-            kind,
-            client,
-            topic,
-            qos,
-            packet_id,
-        } = self;
-        let kind = kind.map_or(ANY, PacketType::name);
-        write!(f, "{side} {kind}")?;
-        if let Some(client) = client {
-            write!(f, " client {}", quoted(client))?;
-        }
-        if let Some(topic) = topic {
-            write!(f, " topic {}", quoted(topic))?;
-        }
-        if let Some(qos) = qos {
-            write!(f, " qos {}", qos.value())?;
-        }
-        if let Some(packet_id) = packet_id {
-            write!(f, " packet_id {packet_id}")?;
-        }
-        Ok(())
+        let kind = self.kind.map_or(ANY, PacketType::name);
+        write!(f, "{} {kind}", self.side)?;
+        (self.conditions()).try_for_each(|condition| write_condition(f, condition))
     }
 }
 
 /// A blank before each word that differs from the default.
 impl fmt::Display for FaultTiming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            nth,
-            times,
-            after,
-            probability,
-            optional,
-        } = self;
-        if *nth != 1 {
-            write!(f, " nth {nth}")?;
-        }
-        match times {
-            None => {}
-            Some(FaultTimes::Exactly(times)) => write!(f, " times {times}")?,
-            Some(FaultTimes::Always) => f.write_str(" always")?,
-        }
-        if !after.is_zero() {
-            write!(f, " after {}", duration_text(*after))?;
-        }
-        if *probability != 1.0 {
-            write!(f, " with_probability {probability}")?;
-        }
-        if *optional {
-            f.write_str(" optional")?;
-        }
-        Ok(())
+        (self.conditions()).try_for_each(|condition| write_condition(f, condition))
+    }
+}
+
+fn write_condition(f: &mut fmt::Formatter<'_>, (word, value): RuleCondition<'_>) -> fmt::Result {
+    match value {
+        ConditionValue::Text(text) => write!(f, " {word} {}", quoted(text)),
+        ConditionValue::Qos(qos) => write!(f, " {word} {}", qos.value()),
+        ConditionValue::Number(number) => write!(f, " {word} {number}"),
+        ConditionValue::Time(time) => write!(f, " {word} {}", duration_text(time)),
+        ConditionValue::Probability(probability) => write!(f, " {word} {probability}"),
+        ConditionValue::Flag => write!(f, " {word}"),
     }
 }
 

@@ -123,22 +123,14 @@ impl Replay {
             match packet::decode(&packets, &mut at, connection.version) {
                 Ok(packet) => self.on_packet(now, id, &packet),
                 Err(error) => {
-                    self.fail(
-                        id,
-                        format!("bytes that are no packet of MQTT ({error})"),
-                        None,
-                        None,
-                    );
+                    let came = format!("bytes that are no packet of MQTT ({error})");
+                    self.fail(self.name_of_connection(id), came, None, None);
                 }
             }
         }
         if is_wrong {
-            self.fail(
-                id,
-                "bytes that are no packet of MQTT".to_owned(),
-                None,
-                None,
-            );
+            let came = "bytes that are no packet of MQTT".to_owned();
+            self.fail(self.name_of_connection(id), came, None, None);
         }
         if self.connections.get(&id).is_none_or(|it| it.closing) {
             input.clear();
@@ -157,13 +149,8 @@ impl Replay {
         if let LinkPlay::Taken(..) = self.played[link] {
             self.played[link] = LinkPlay::Over(now);
             if let Some(missing) = self.expected(link, |_| true) {
-                let expected = self.text_of(missing);
-                self.fail_at(
-                    link,
-                    "the end of the connection".to_owned(),
-                    Some(expected),
-                    None,
-                );
+                let came = "the end of the connection".to_owned();
+                self.fail(self.name_of(link), came, Some(missing), None);
             }
         }
         self.advance(now);
@@ -396,15 +383,16 @@ impl Replay {
         let link = match (came, link) {
             (Packet::Connect(connect), None) => {
                 let Some(link) = self.link_for(&connect.client_identifier) else {
-                    let nearest = self.nearest(came);
-                    return self.fail(id, text(came, connect.protocol), None, nearest);
+                    let (name, nearest) = (self.name_of_connection(id), self.nearest(came));
+                    return self.fail(name, text(came, connect.protocol), None, nearest);
                 };
                 self.assign(now, id, link);
                 link
             }
             (_, Some(link)) => link,
             (_, None) => {
-                return self.fail(id, text(came, ProtocolVersion::V311), None, None);
+                let name = self.name_of_connection(id);
+                return self.fail(name, text(came, ProtocolVersion::V311), None, None);
             }
         };
         let lane = lane_of(came);
@@ -420,9 +408,8 @@ impl Replay {
                 self.note_subscription(index, came);
             }
             _ => {
-                let expected = expected.map(|index| self.text_of(index));
-                let nearest = self.nearest(came);
-                self.fail_at(link, text(came, version), expected, nearest);
+                let (name, nearest) = (self.name_of(link), self.nearest(came));
+                self.fail(name, text(came, version), expected, nearest);
             }
         }
     }
@@ -463,7 +450,7 @@ impl Replay {
     }
 
     /// The packet of a client that is most like this one: the same, or of its type, and of these the next.
-    fn nearest(&self, came: &Packet) -> Option<String> {
+    fn nearest(&self, came: &Packet) -> Option<usize> {
         let packets = || {
             (self.script.steps.iter().enumerate()).filter_map(|(index, step)| match &step.action {
                 Action::Expect { packet, .. } => Some((index, packet, step.met.is_some())),
@@ -473,8 +460,8 @@ impl Replay {
         let same_type = |packet: &Packet| mem::discriminant(packet) == mem::discriminant(came);
         let found = packets()
             .filter(|(_, packet, _)| same_type(packet))
-            .min_by_key(|&(_, packet, is_met)| (!is_same(packet, came), is_met))?;
-        Some(self.text_of(found.0))
+            .min_by_key(|&(_, packet, is_met)| (!is_same(packet, came), is_met));
+        found.map(|(index, ..)| index)
     }
 
     /// A step for people.
@@ -500,37 +487,20 @@ impl Replay {
         }
     }
 
-    fn fail_at(
-        &mut self,
-        link: usize,
-        came: String,
-        expected: Option<String>,
-        nearest: Option<String>,
-    ) {
-        let client = self.name_of(link);
-        self.end(client, came, expected, nearest);
-    }
-
-    fn fail(
-        &mut self,
-        id: ConnectionId,
-        came: String,
-        expected: Option<String>,
-        nearest: Option<String>,
-    ) {
+    fn name_of_connection(&self, id: ConnectionId) -> String {
         match self.connections.get(&id).and_then(|it| it.link) {
-            Some(link) => self.fail_at(link, came, expected, nearest),
-            None => self.end(format!("of connection {}", id.0), came, expected, nearest),
+            Some(link) => self.name_of(link),
+            None => format!("of connection {}", id.0),
         }
     }
 
-    /// The first mismatch ends the replay: what follows says nothing.
-    fn end(
+    /// The first mismatch ends the replay: what follows says nothing. `expected` and `nearest` are steps.
+    fn fail(
         &mut self,
         client: String,
         came: String,
-        expected: Option<String>,
-        nearest: Option<String>,
+        expected: Option<usize>,
+        nearest: Option<usize>,
     ) {
         if self.failure.is_some() {
             return;
@@ -538,8 +508,8 @@ impl Replay {
         self.failure = Some(Box::new(ReplayMismatch {
             client,
             came,
-            expected,
-            nearest,
+            expected: expected.map(|index| self.text_of(index)),
+            nearest: nearest.map(|index| self.text_of(index)),
         }));
         let mut open: Vec<_> = self.connections.keys().copied().collect();
         open.sort_unstable(); // one order, whatever the map's

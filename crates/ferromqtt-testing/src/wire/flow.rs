@@ -11,6 +11,7 @@ use super::{Reachable, Wire, WireLink};
 use crate::broker::Broker;
 use crate::connection::{BrokerConnection, ConnectionId};
 use crate::journal::{BrokerSide, LinkChange};
+use crate::random::Random;
 use crate::timers::Timer;
 
 impl Broker {
@@ -41,10 +42,7 @@ impl Broker {
 
     /// The transport delivered bytes: all of them go into the lane, packet by packet.
     pub(crate) fn wire_input(&mut self, now: Instant, id: ConnectionId, input: &mut BytesMut) {
-        let limits = PacketLimits {
-            maximum_packet_size: self.options.maximum_packet_size.get() as usize,
-            maximum_non_publish_size: self.options.maximum_non_publish_size.get() as usize,
-        };
+        let limits = self.options.packet_limits();
         let bytes = input.split();
         let Some(link) = self.link_mut(id) else {
             return;
@@ -102,10 +100,8 @@ impl Broker {
 
     /// Hands what has arrived to the broker proper.
     pub(crate) fn run_inbound(&mut self, now: Instant, id: ConnectionId) {
-        while let Some(wire) = self.wire.as_deref_mut()
-            && let Some(link) = wire.links.get_mut(&id)
-        {
-            link.inbound.settle(now, &mut wire.random);
+        while let Some((link, random)) = self.link_and_random(id) {
+            link.inbound.settle(now, random);
             match link.inbound.pop(now) {
                 None => break,
                 Some(Traffic::Bytes(bytes)) => {
@@ -166,13 +162,12 @@ impl Broker {
 
     fn next_outbound(&mut self, now: Instant, id: ConnectionId) -> Option<Bytes> {
         loop {
-            let wire = self.wire.as_deref_mut()?;
-            let link = wire.links.get_mut(&id)?;
+            let (link, random) = self.link_and_random(id)?;
             if link.leads_nowhere() {
                 self.void_output(now, id);
                 return None;
             }
-            link.outbound.settle(now, &mut wire.random);
+            link.outbound.settle(now, random);
             match link.outbound.pop(now) {
                 Some(Traffic::Bytes(bytes)) => return Some(bytes),
                 Some(Traffic::End(end)) => {
@@ -188,11 +183,16 @@ impl Broker {
         }
     }
 
-    /// Throws away what the broker sends to a link that leads nowhere; the journal has it.
-    fn void_output(&mut self, now: Instant, id: ConnectionId) {
+    /// Cuts what waits in the output of the broker proper.
+    pub(super) fn cut_waiting(&mut self, now: Instant, id: ConnectionId) {
         while let Some(chunk) = self.take_transmit(id) {
             self.cut_outbound(now, id, &chunk);
         }
+    }
+
+    /// Throws away what the broker sends to a link that leads nowhere; the journal has it.
+    fn void_output(&mut self, now: Instant, id: ConnectionId) {
+        self.cut_waiting(now, id);
         if let Some(link) = self.link_mut(id)
             && link.leads_nowhere()
         {
@@ -202,17 +202,14 @@ impl Broker {
 
     /// Puts what the broker proper handed out into the lane, packet by packet.
     pub(super) fn cut_outbound(&mut self, now: Instant, id: ConnectionId, mut chunk: &[u8]) {
-        let Some(wire) = self.wire.as_deref_mut() else {
-            return;
-        };
-        let Some(link) = wire.links.get_mut(&id) else {
+        let Some((link, random)) = self.link_and_random(id) else {
             return;
         };
         let (uncut, rest) = chunk.split_at(link.outbound.uncut.min(chunk.len()));
         if !uncut.is_empty() {
             link.outbound.uncut -= uncut.len();
             let bytes = Bytes::copy_from_slice(uncut);
-            (link.outbound).send(now, &mut wire.random, Traffic::Bytes(bytes));
+            (link.outbound).send(now, random, Traffic::Bytes(bytes));
         }
         chunk = rest;
         link.outbound.arriving.extend_from_slice(chunk);
@@ -334,7 +331,16 @@ impl Broker {
     }
 
     pub(crate) fn link_mut(&mut self, id: ConnectionId) -> Option<&mut WireLink> {
-        self.wire.as_deref_mut()?.links.get_mut(&id)
+        self.link_and_random(id).map(|(link, _)| link)
+    }
+
+    /// A link, and the random numbers of its jitter.
+    pub(super) fn link_and_random(
+        &mut self,
+        id: ConnectionId,
+    ) -> Option<(&mut WireLink, &mut Random)> {
+        let Wire { links, random, .. } = self.wire.as_deref_mut()?;
+        Some((links.get_mut(&id)?, random))
     }
 }
 

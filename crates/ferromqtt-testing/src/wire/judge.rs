@@ -151,7 +151,7 @@ impl Broker {
                 self.reading_version(now, id); // it came, and counts as a sign of life
                 self.answer_refusal(now, id, packet, *reason, text.as_deref());
                 if let Some(PlannedCut { reset, .. }) = plan.cut {
-                    self.sever(now, id, end(reset));
+                    self.sever(now, id, LaneEnd::of_cut(reset));
                 }
             }
             (PacketFate::Disconnected(reason), _) => {
@@ -192,8 +192,7 @@ impl Broker {
             wire.note_packet(now, id, BrokerSide::Sends, &cut, None, true);
         }
         traffic.push(Traffic::End(LaneEnd::Cut));
-        let Wire { links, random, .. } = wire;
-        if let Some(link) = links.get_mut(&id) {
+        if let Some((link, random)) = self.link_and_random(id) {
             (link.outbound).accept(now, random, Waiting::behind(None, traffic));
         }
     }
@@ -358,7 +357,7 @@ impl Wire {
             }
         }
         if let Some(PlannedCut { reset, .. }) = plan.cut {
-            traffic.push(Traffic::End(end(reset)));
+            traffic.push(Traffic::End(LaneEnd::of_cut(reset)));
         }
         if !traffic.is_empty() {
             lane.accept(now, random, Waiting::for_(wait, cut.kind, traffic));
@@ -370,13 +369,6 @@ impl Wire {
                 Waiting::for_(Wait::Again(at), cut.kind, vec![copy]),
             );
         }
-    }
-}
-
-const fn end(reset: bool) -> LaneEnd {
-    match reset {
-        true => LaneEnd::Reset,
-        false => LaneEnd::Cut,
     }
 }
 

@@ -28,6 +28,16 @@ pub(crate) enum LaneEnd {
     Reset,
 }
 
+impl LaneEnd {
+    /// What a cut is, with a reset or in order.
+    pub(crate) const fn of_cut(reset: bool) -> Self {
+        match reset {
+            true => Self::Reset,
+            false => Self::Cut,
+        }
+    }
+}
+
 /// What comes out of a lane.
 #[derive(Clone)]
 pub(crate) enum Traffic {

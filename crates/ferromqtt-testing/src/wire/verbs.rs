@@ -8,7 +8,7 @@ use ferromqtt_proto::ReasonCode;
 use ferromqtt_proto::packet::{Disconnect, Packet, PublishPacket};
 
 use super::lane::{LaneEnd, Traffic};
-use super::{Reachable, Wire, WireLink};
+use super::{Reachable, WireLink};
 use crate::broker::Broker;
 use crate::connection::ConnectionId;
 use crate::faults::{FaultError, FaultId, FaultRule};
@@ -137,6 +137,18 @@ impl Broker {
         self.handle_link_timeout(now, id);
     }
 
+    /// Does something to the newest link of a client; `false` when it has none.
+    fn on_link(
+        &mut self,
+        now: Instant,
+        client_identifier: &str,
+        act: impl FnOnce(&mut Self, ConnectionId),
+    ) -> bool {
+        self.now = Some(now);
+        let found = self.find_link(client_identifier);
+        found.map(|id| act(self, id)).is_some()
+    }
+
     /// Changes the link of a client; `false` when it has none.
     fn change_link(
         &mut self,
@@ -144,47 +156,35 @@ impl Broker {
         client_identifier: &str,
         change: impl FnOnce(&mut WireLink),
     ) -> bool {
-        self.now = Some(now);
-        let Some(id) = self.find_link(client_identifier) else {
-            return false;
-        };
-        if let Some(link) = self.link_mut(id) {
-            change(link);
-        }
-        self.link_changed(now, id);
-        true
+        self.on_link(now, client_identifier, |broker, id| {
+            if let Some(link) = broker.link_mut(id) {
+                change(link);
+            }
+            broker.link_changed(now, id);
+        })
     }
 
     /// Ends a client's link at once, as when the network breaks: what was on its way is lost, and the will is published.
     /// `false` when the client has no link.
     pub fn cut_link(&mut self, now: Instant, client_identifier: &str, reset: bool) -> bool {
-        self.now = Some(now);
-        let Some(id) = self.find_link(client_identifier) else {
-            return false;
-        };
-        let end = match reset {
-            true => LaneEnd::Reset,
-            false => LaneEnd::Cut,
-        };
-        self.sever(now, id, end);
-        true
+        let end = LaneEnd::of_cut(reset);
+        self.on_link(now, client_identifier, |broker, id| {
+            broker.sever(now, id, end)
+        })
     }
 
     /// Lets nothing pass any more on a client's link, in either direction, and tells neither side: what a router that forgot
     /// the connection does. The broker goes by its Keep Alive, the client by its own. `false` when the client has no link.
     pub fn half_open_link(&mut self, now: Instant, client_identifier: &str) -> bool {
-        self.now = Some(now);
-        let Some(id) = self.find_link(client_identifier) else {
-            return false;
-        };
-        if let Some(link) = self.link_mut(id) {
-            link.half_open = true;
-            link.inbound.discard();
-            link.outbound.discard();
-            link.arrived.clear();
-        }
-        self.wire_mut().note_link(now, id, LinkChange::HalfOpen);
-        true
+        self.on_link(now, client_identifier, |broker, id| {
+            if let Some(link) = broker.link_mut(id) {
+                link.half_open = true;
+                link.inbound.discard();
+                link.outbound.discard();
+                link.arrived.clear();
+            }
+            broker.wire_mut().note_link(now, id, LinkChange::HalfOpen);
+        })
     }
 
     /// Stops or starts one direction of a client's link. What is stopped is not lost: the sender has to wait, as it does for a
@@ -349,33 +349,24 @@ impl Broker {
     /// Sends a client a packet that the broker would not, coded by the version of its link. The rules see it. `false` when the
     /// client has no link.
     pub fn send_packet(&mut self, now: Instant, client_identifier: &str, packet: &Packet) -> bool {
-        self.now = Some(now);
-        let Some(id) = self.find_link(client_identifier) else {
-            return false;
-        };
-        let version = self.wire_mut().links.get(&id).map(|link| link.version);
-        if let (Some(connection), Some(version)) = (self.connections.get_mut(&id), version) {
-            connection.output.packet(packet, version, usize::MAX);
-            self.announce_output(id);
-        }
-        true
+        self.on_link(now, client_identifier, |broker, id| {
+            let version = broker.link_mut(id).map(|link| link.version);
+            if let (Some(connection), Some(version)) = (broker.connections.get_mut(&id), version) {
+                connection.output.packet(packet, version, usize::MAX);
+                broker.announce_output(id);
+            }
+        })
     }
 
     /// Sends a client these bytes, past all rules and behind what was sent before. `false` when the client has no link.
     pub fn send_raw(&mut self, now: Instant, client_identifier: &str, bytes: Bytes) -> bool {
-        self.now = Some(now);
-        let Some(id) = self.find_link(client_identifier) else {
-            return false;
-        };
-        while let Some(chunk) = self.take_transmit(id) {
-            self.cut_outbound(now, id, &chunk);
-        }
-        let Wire { links, random, .. } = self.wire_mut();
-        if let Some(link) = links.get_mut(&id) {
-            (link.outbound).send(now, random, Traffic::Bytes(bytes));
-        }
-        self.link_changed(now, id);
-        true
+        self.on_link(now, client_identifier, |broker, id| {
+            broker.cut_waiting(now, id);
+            if let Some((link, random)) = broker.link_and_random(id) {
+                (link.outbound).send(now, random, Traffic::Bytes(bytes));
+            }
+            broker.link_changed(now, id);
+        })
     }
 
     /// Publishes a message as if a client had, to all that subscribe to it. Its Packet Identifier, DUP and Topic Alias do not
