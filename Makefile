@@ -31,6 +31,9 @@ SEEDS ?= 2000
 ROUNDS ?= 6
 MINUTES ?= 10
 RATE ?= 1000
+# For `make plugin-runs`.
+RUNS ?= 200
+PLUGIN_TESTS := $(addprefix python/tests/test_pytest_,plugin.py reports.py seeds.py)
 # CI builds exactly what Cargo.lock says and fails when that file is out of date.
 LOCKED := $(if $(CI),--locked)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
@@ -182,6 +185,10 @@ chaos: need-test .venv/.dev .venv/.native ## Random worlds of the Python client:
 	FERROMQTT_FIRST_SEED=$(FROM) FERROMQTT_SEEDS=$(SEEDS) $(BIN)/python -m pytest python/tests/test_chaos.py \
 		python/tests/test_request_worlds.py -k "in_virtual_time or on_mosquitto or random_worlds"
 
+.PHONY: plugin-runs
+plugin-runs: need-test .venv/.dev .venv/.native ## The pytest plugin's own tests, RUNS=200 times beside busy loops
+	$(BIN)/python scripts/beside_busy_loops.py $(RUNS) $(BIN)/python -m pytest -q $(PLUGIN_TESTS)
+
 .PHONY: cluster
 cluster: need-cluster .venv/.dev .venv/.native .venv/.cluster ## Kill nodes of real clusters under both clients: ROUNDS=6 each (docs/clusters.md has the figures)
 	cargo build $(LOCKED) -p ferromqtt-test-client --bin steady
@@ -230,6 +237,10 @@ instructions: build-instructions ## Record the instruction counts (bench/instruc
 .PHONY: bench-codec
 bench-codec: ## Compare the codec's CPU time per message with other crates'
 	cargo run $(LOCKED) --release -p ferromqtt-bench-codec
+
+.PHONY: bench-first-test
+bench-first-test: .venv-wheel/.installed ## What a user's first test costs, and that there is a plugin
+	.venv-wheel/bin/python bench/first_test.py
 
 .PHONY: bench-growth
 bench-growth: .venv/.dev .venv/.native ## How cost and memory grow with what is held, against bars (ONLY=abandon for one group)

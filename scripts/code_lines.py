@@ -156,22 +156,22 @@ _PYTHON_TOOLS = tuple(
 _TLS = (f"{RUST}/transport/tls",)
 
 PARTS = (
-    Part("core", 16_294, ("crates/ferromqtt-proto/src",)),
+    Part("core", 16_320, ("crates/ferromqtt-proto/src",)),
     Part("engine", 4_711, ("crates/ferromqtt-engine/src",)),
-    Part("recordings", 1_687, ("crates/ferromqtt-recording/src",)),
+    Part("recordings", 1_576, ("crates/ferromqtt-recording/src",)),
     Part("transport", 2_606, ("crates/ferromqtt-transport/src",)),
-    Part("tokio client, driver", 4_193, (RUST,), (*_RUST_FACE, *_TLS)),
+    Part("tokio client, driver", 4_200, (RUST,), (*_RUST_FACE, *_TLS)),
     Part("tokio client, TLS", 673, _TLS),
-    Part("tokio client, face", 2_448, _RUST_FACE),
+    Part("tokio client, face", 2_475, _RUST_FACE),
     Part("binding, driver", 5_377, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
     Part("binding, face", 2_159, _BINDING_FACE),
-    Part("Python, driver", 3_708, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
-    Part("Python, face", 4_465, _PYTHON_FACE),
-    Part("Python, test tools", 3_142, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
-    Part("pytest plugin", 658, ("python/ferromqtt_pytest",)),
+    Part("Python, driver", 3_727, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
+    Part("Python, face", 4_481, _PYTHON_FACE),
+    Part("Python, test tools", 3_159, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
+    Part("pytest plugin", 680, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-    Part("test broker", 11_469, ("crates/ferromqtt-testing/src",)),
-    Part("command line", 402, ("crates/ferromqtt-cli/src",)),
+    Part("test broker", 11_508, ("crates/ferromqtt-testing/src",)),
+    Part("command line", 447, ("crates/ferromqtt-cli/src",)),
 )
 
 _TEST_FILES = re.compile(r"^(tests?|.*_tests|tests_support)\.rs$")

@@ -3,7 +3,9 @@
 An asyncio client for MQTT 5.0, 3.1.1 and 3.1 on a core in Rust; a drop-in for aiomqtt 2.x.
 """
 
-from ferromqtt import events
+from typing import TYPE_CHECKING
+
+from ferromqtt import _lazy
 from ferromqtt._drain import Drained
 from ferromqtt._native import __version__
 from ferromqtt._responder import Request, RequestIterator, Requests, Responder
@@ -33,9 +35,22 @@ from ferromqtt.message import Message, MessagesIterator, TypedMessage, Unacknowl
 from ferromqtt.outcomes import OutgoingQueue, Published, Receipt
 from ferromqtt.properties import Properties, SubscribeOptions
 from ferromqtt.reasons import PacketTypes, ReasonCode
-from ferromqtt.router import Router
-from ferromqtt.stats import AckLatency, Stats
 from ferromqtt.topic import Topic, TopicLike, TopicTemplate, Wildcard, WildcardLike
+
+if TYPE_CHECKING:
+    from ferromqtt import events
+    from ferromqtt.router import Router
+    from ferromqtt.stats import AckLatency, Stats
+else:
+    __getattr__, __dir__ = _lazy.names(
+        __name__,
+        {
+            "AckLatency": "ferromqtt.stats",
+            "Router": "ferromqtt.router",
+            "Stats": "ferromqtt.stats",
+            "events": "ferromqtt.events",
+        },
+    )
 
 __version_tuple__ = tuple(int(part) for part in __version__.split("."))
 

@@ -8,7 +8,7 @@ import os
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Literal, Self, Unpack, cast
+from typing import TYPE_CHECKING, Literal, Self, Unpack, cast
 
 from ferromqtt import _authentication, _checks, _keywords, _shown
 from ferromqtt._client_keywords import ClientKeywords, with_defaults_of
@@ -28,7 +28,6 @@ from ferromqtt.connection import (
     ServerLike,
     connect_result,
 )
-from ferromqtt.events import Events
 from ferromqtt.options import (
     MQTT_CLEAN_START_FIRST_ONLY,
     ProtocolVersion,
@@ -37,7 +36,6 @@ from ferromqtt.options import (
     Will,
 )
 from ferromqtt.outcomes import OutgoingQueue
-from ferromqtt.stats import Stats, of_counters
 from ferromqtt.types import (
     MemoryBroker,
     PropertiesLike,
@@ -46,6 +44,10 @@ from ferromqtt.types import (
     UserProperties,
     WebSocketHeaders,
 )
+
+if TYPE_CHECKING:
+    from ferromqtt.events import Events
+    from ferromqtt.stats import Stats
 
 __all__ = [
     "Client",
@@ -440,6 +442,8 @@ class Client(Publishing, Receiving, Responding):
 
     def stats(self) -> Stats:
         """Return what the client has counted, over all its connections."""
+        from ferromqtt.stats import of_counters  # noqa: PLC0415 - many programs need none
+
         return of_counters(self._FerromqttInternalsHolder__internals.core.stats())
 
     async def drain(self, timeout: float | None = None) -> Drained:
@@ -499,6 +503,8 @@ class Client(Publishing, Receiving, Responding):
                     print(f"lost ({cause}), next attempt in {seconds:.1f} s")
         ```
         """
+        from ferromqtt.events import Events  # noqa: PLC0415 - many programs need none
+
         return Events(self._FerromqttInternalsHolder__internals.core)
 
     @property

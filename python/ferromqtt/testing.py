@@ -14,8 +14,9 @@ import errno
 import os
 import weakref
 from types import TracebackType
-from typing import Final, Self, Unpack
+from typing import TYPE_CHECKING, Final, Self, Unpack
 
+from ferromqtt import _lazy
 from ferromqtt._broker_faults import BrokerFaults
 from ferromqtt._broker_host import Connection, Host
 from ferromqtt._broker_listening import (
@@ -35,9 +36,24 @@ from ferromqtt._journal import JournalMessage, JournalPacket
 from ferromqtt._native import Broker, TestAuthority
 from ferromqtt._recording import ReplayError, diff, path_of, recorder, show
 from ferromqtt._transport import memory
-from ferromqtt._virtual_loop import Jump, StuckError, VirtualLoop
 from ferromqtt.client import Client
 from ferromqtt.reasons import ReasonCode
+
+if TYPE_CHECKING:
+    from ferromqtt._chaos import Chaos, SeedFailure, run_seeds
+    from ferromqtt._virtual_loop import Jump, StuckError, VirtualLoop
+else:
+    __getattr__, __dir__ = _lazy.names(
+        __name__,
+        {
+            "Chaos": "ferromqtt._chaos",
+            "Jump": "ferromqtt._virtual_loop",
+            "SeedFailure": "ferromqtt._chaos",
+            "StuckError": "ferromqtt._virtual_loop",
+            "VirtualLoop": "ferromqtt._virtual_loop",
+            "run_seeds": "ferromqtt._chaos",
+        },
+    )
 
 __all__ = [
     "AUTH",
@@ -577,7 +593,3 @@ def _elsewhere() -> RuntimeError:
     return RuntimeError(
         "The test broker serves another event loop: use it there, or stop it there first"
     )
-
-
-# Behind the class, which these make.
-from ferromqtt._chaos import Chaos, SeedFailure, run_seeds  # noqa: E402

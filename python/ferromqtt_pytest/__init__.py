@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ferromqtt_pytest import _item
+from ferromqtt_pytest import _imports, _item
 
 if TYPE_CHECKING:
     import asyncio
@@ -158,8 +158,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Add the marker."""
+    """Add the marker, and leave the modules of ferromqtt as they are."""
     config.addinivalue_line("markers", _MARKER)
+    _imports.leave_as_it_is(config)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 import tomllib
 import typing
 from collections.abc import Iterator
@@ -88,6 +90,29 @@ def test_every_name_in_all_is_there_1_1() -> None:
     star: dict[str, object] = {}
     exec("from ferromqtt import *", star)
     assert set(ferromqtt.__all__) <= set(star)
+
+
+LAZY = """
+import sys
+import ferromqtt
+import ferromqtt.testing
+
+assert "ferromqtt.events" not in sys.modules
+assert "Router" in dir(ferromqtt) and "Chaos" in dir(ferromqtt.testing)
+assert ferromqtt.events.Connected.__module__ == "ferromqtt.events"
+assert ferromqtt.Router is ferromqtt.router.Router
+assert ferromqtt.testing.VirtualLoop.__name__ == "VirtualLoop"
+try:
+    ferromqtt.Ruoter
+except AttributeError as error:
+    assert str(error) == "module 'ferromqtt' has no attribute 'Ruoter'"
+else:
+    raise AssertionError("a name that is not there was found")
+"""
+
+
+def test_names_that_are_seldom_used_are_imported_when_asked_for() -> None:
+    subprocess.run([sys.executable, "-c", LAZY], check=True, timeout=60)
 
 
 def test_connect_error_is_in_exceptions_and_not_at_the_top_of_the_shim_1_1(
