@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ferromqtt._broker_host import Host
@@ -27,7 +27,6 @@ from ferromqtt._journal import (
     packets_of,
 )
 from ferromqtt._native import Broker, play_faults
-from ferromqtt._server_packets import ReasonCodes, native_fields
 from ferromqtt._turn import TURN
 from ferromqtt.reasons import ReasonCode
 from ferromqtt.types import PropertiesLike
@@ -211,7 +210,7 @@ class BrokerFaults:
         *,
         packet_id: int | None = None,
         reason: int | ReasonCode | None = None,
-        reasons: ReasonCodes | None = None,
+        reasons: Sequence[int | ReasonCode] | None = None,
         session_present: bool | None = None,
         topic: str | None = None,
         payload: str | bytes | None = None,
@@ -248,6 +247,8 @@ class BrokerFaults:
                 field cannot have this value.
 
         """
+        from ferromqtt._server_packets import native_fields  # noqa: PLC0415 - seldom used
+
         of_kind = kind_of(kind)
         if of_kind is None:
             raise wrong_type("kind", "a PacketKind", kind)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 from ferromqtt._checks import wrong_type
 from ferromqtt._faults import PacketKind
 from ferromqtt.properties import to_native
 from ferromqtt.reasons import ReasonCode
 from ferromqtt.types import PropertiesLike
-
-ReasonCodes: TypeAlias = Sequence[int | ReasonCode]
 
 _ACK: Final = ("packet_id", "reason", "properties")
 _ACK_OF_FILTERS: Final = ("packet_id", "reasons", "properties")
@@ -34,7 +32,7 @@ def native_fields(
     fields: Mapping[str, object],
     payload: str | bytes | None,
     reason: int | ReasonCode | None,
-    reasons: ReasonCodes | None,
+    reasons: Sequence[int | ReasonCode] | None,
     properties: PropertiesLike | None,
 ) -> dict[str, object]:
     """Return the fields of a packet as the core takes them. None is not given.
