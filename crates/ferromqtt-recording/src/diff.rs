@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use crate::align::align;
-use crate::entry::{Receiver, RecordedEntry, RecordedEvent, RecordedPacket, shown};
+use crate::entry::{RecordedEntry, RecordedEvent, RecordedPacket, shown};
+use crate::format::Receiver;
 use crate::json::JsonValue;
 use crate::recording::{Recording, name_of};
 
