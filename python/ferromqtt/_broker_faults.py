@@ -29,6 +29,7 @@ from ferromqtt._journal import (
 from ferromqtt._native import Broker, play_faults
 from ferromqtt._turn import TURN
 from ferromqtt.reasons import ReasonCode
+from ferromqtt.types import PropertiesLike
 
 _CHART_LINES = 30
 _KEEPS = ("sessions", "retained")
@@ -213,6 +214,67 @@ class BrokerFaults:
     def kill(self, client_identifier: str) -> bool:
         """Reset a client's link; its will is published at once. False without a link."""
         return self._done(self._core().kill_client(_check_identifier(client_identifier)))
+
+    def send(
+        self,
+        client_identifier: str,
+        kind: int,
+        *,
+        packet_id: int | None = None,
+        reason: int | ReasonCode | None = None,
+        reasons: Sequence[int | ReasonCode] | None = None,
+        session_present: bool | None = None,
+        topic: str | None = None,
+        payload: str | bytes | None = None,
+        qos: int | None = None,
+        dup: bool | None = None,
+        retain: bool | None = None,
+        properties: PropertiesLike | None = None,
+    ) -> bool:
+        """Send a client a packet that the broker would not: `send("pump-7", PUBACK, packet_id=7)`.
+
+        It is coded by the version of the client's link, which leaves out what 3.x does not have.
+        The rules for faults see it. What no packet holds, `send_raw` sends.
+
+        Args:
+            client_identifier: Whom to.
+            kind: The type of packet, a `PacketKind` that servers send.
+            packet_id: Packet Identifier of an acknowledgement, and of PUBLISH at QoS 1 and 2.
+            reason: Reason Code of CONNACK, an acknowledgement, DISCONNECT or AUTH. Default: 0.
+            reasons: Reason Codes of SUBACK or UNSUBACK, one for each filter.
+            session_present: Session Present of CONNACK. Default: False.
+            topic: Topic Name of PUBLISH; also what is none.
+            payload: Application Message of PUBLISH. Default: empty.
+            qos: QoS of PUBLISH. Default: 0.
+            dup: DUP flag of PUBLISH. Default: False.
+            retain: Retain flag of PUBLISH. Default: False.
+            properties: Properties of 5.0, as for `Client.publish`.
+
+        Returns:
+            Whether the client has a link.
+
+        Raises:
+            TypeError: An argument has the wrong type.
+            ValueError: No server sends such a packet, it lacks a field or has none such, or a
+                field cannot have this value.
+
+        """
+        from ferromqtt._server_packets import native_fields  # noqa: PLC0415 - seldom used
+
+        of_kind = kind_of(kind)
+        if of_kind is None:
+            raise wrong_type("kind", "a PacketKind", kind)
+        plain = {
+            "packet_id": packet_id,
+            "session_present": session_present,
+            "topic": topic,
+            "qos": qos,
+            "dup": dup,
+            "retain": retain,
+        }
+        fields = native_fields(of_kind, plain, payload, reason, reasons, properties)
+        client = _check_identifier(client_identifier)
+        return self._done(self._core().send_packet(client, of_kind, fields))
 
     def send_raw(self, client_identifier: str, data: bytes) -> bool:
         """Send a client these bytes, past all rules; False when it has no link."""

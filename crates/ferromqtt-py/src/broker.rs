@@ -22,6 +22,7 @@ mod faults;
 mod journal;
 mod listening;
 mod options;
+mod packet;
 
 pub(crate) use listening::{TestAuthority, WebSocketServer};
 
@@ -388,6 +389,17 @@ impl Broker {
 
     fn kill_client(slf: &Bound<'_, Self>, client: &str) -> PyResult<bool> {
         Self::with_time(slf, |core, now| core.kill_client(now, client))
+    }
+
+    /// Sends a client a packet of this type and these fields; `False` when it has no link.
+    fn send_packet(
+        slf: &Bound<'_, Self>,
+        client: &str,
+        kind: u8,
+        fields: &Bound<'_, PyDict>,
+    ) -> PyResult<bool> {
+        let packet = packet::of_server(kind, fields)?;
+        Self::with_time(slf, |core, now| core.send_packet(now, client, &packet))
     }
 
     fn send_raw(slf: &Bound<'_, Self>, client: &str, data: &[u8]) -> PyResult<bool> {
