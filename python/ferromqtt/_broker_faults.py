@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ferromqtt._broker_host import Host
-from ferromqtt._checks import check_qos, wrong_type
+from ferromqtt._checks import check_number, check_qos, wrong_type
 from ferromqtt._faults import (
     Duration,
     Fault,
@@ -43,6 +43,8 @@ class BrokerFaults:
 
     _broker: Broker | None
     _host: Host | None
+    _begun: Sequence[Fault] = ()
+    """Rules of which some have no action yet."""
 
     # Faults
 
@@ -106,7 +108,9 @@ class BrokerFaults:
             if not isinstance(packet_id, int) or isinstance(packet_id, bool):
                 raise wrong_type("packet_id", "int", packet_id)
             place += f" packet_id {packet_id}"
-        return Fault(self._core, self._flush, place)
+        fault = Fault(self._core, self._flush, place)
+        self._begun = [*(begun for begun in self._begun if not begun.has_action()), fault]
+        return fault
 
     def refuse_connections(self, reason: int | ReasonCode, text: str | None = None) -> Fault:
         """Refuse the next CONNECT, or the next ones: `refuse_connections(0x89).times(3)`."""
@@ -116,9 +120,17 @@ class BrokerFaults:
         """Return the texts of the rules that never fired although they were expected to.
 
         Those are all but rules that fire always, with a probability, or are optional. A test that
-        has some does not test what it says.
+        has some does not test what it says. Nor does one that has begun a rule, and never said what
+        it does.
         """
-        return self._broker.unused_faults() if self._broker else []
+        return (self._broker.unused_faults() if self._broker else []) + self._without_action()
+
+    def _without_action(self) -> list[str]:
+        return [
+            f"{fault} (which does nothing: end it with lose(), cut() or another action)"
+            for fault in self._begun
+            if not fault.has_action()
+        ]
 
     def seed_faults(self, seed: int) -> None:
         """Draw random numbers from this seed: of rules from now on, of garbage, of jitter.
@@ -354,23 +366,28 @@ class BrokerFaults:
         Raises:
             AssertionError: They did not come. The text names the messages that come nearest, the
                 rules for faults that never fired, and what happened last.
-            ValueError: An argument is wrong.
+            TypeError: An argument has the wrong type.
+            ValueError: An argument is wrong; `count` is below 1.
 
         """
         __tracebackhide__ = True  # pytest shows the test's line, not these
         wanted = Wanted.of(topic, payload, json, qos, retain)
+        check_number("count", count, least=1)
         limit = _seconds(duration_text("within", within))
         host = self._host_of_loop()
-        found: list[JournalMessage] = []
+        core = self._core()
+        seen, found = _accepted(core), wanted.found(core)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit):
-                while len(found := wanted.found(self._core())) < count:
+                while len(found) < count:
                     await host.changed()
+                    found += wanted.found(core, after=seen)
+                    seen = _accepted(core)
         if len(found) >= count:
             return found
         times = "" if count == 1 else f" {count} times, but {len(found)} times,"
         headline = f"no message matched{times} within {limit:g} s"
-        raise AssertionError(wanted.explain(self._core(), headline))
+        raise AssertionError(wanted.explain(core, headline))
 
     def check_published(
         self,
@@ -390,12 +407,16 @@ class BrokerFaults:
         Raises:
             AssertionError: It has not. Or `times` is 0, and the broker is not idle: what must not
                 come could be on its way.
-            ValueError: An argument is wrong.
+            TypeError: An argument has the wrong type.
+            ValueError: An argument is wrong; `times` is negative.
 
         """
         __tracebackhide__ = True  # pytest shows the test's line, not these
         wanted = Wanted.of(topic, payload, json, qos, retain)
-        found = len(wanted.found(self._core()))
+        check_number("times", times, least=0)
+        core = self._core()
+        self._check_journal(core)
+        found = len(wanted.found(core))
         if found == times:
             if times == 0 and not self.is_idle():
                 raise self._with_chart(
@@ -409,7 +430,21 @@ class BrokerFaults:
         headline = f"{found} messages matched, and not {times}:"
         if times == 1 and not found:
             headline = "no message matched"
-        raise AssertionError(wanted.explain(self._core(), headline))
+        raise AssertionError(wanted.explain(core, headline))
+
+    @staticmethod
+    def _check_journal(core: Broker) -> None:
+        """Raise when the journal has lost messages, so that counting them proves nothing."""
+        __tracebackhide__ = True
+        counts = core.accepted()
+        if counts is None:
+            raise AssertionError("the broker keeps no journal: its option journal_packets is 0")
+        accepted, kept = counts
+        if accepted > kept:
+            raise AssertionError(
+                f"the journal holds the newest {kept} of {accepted} messages, so that the others "
+                "cannot be counted: give the broker a larger journal_packets or journal_bytes"
+            )
 
     def is_idle(self) -> bool:
         """Whether there is nothing that `idle` would wait for.
@@ -465,13 +500,30 @@ class BrokerFaults:
         raise NotImplementedError
 
     def _flush(self) -> None:
-        if self._host:
-            self._host.watches_input = True
-            self._host.flush()
+        host = self._host
+        if not host:
+            return
+        host.watches_input = True
+        if host.loop is _running_loop() or not host.loop.is_running():
+            host.flush()
+        else:  # from another thread
+            host.loop.call_soon_threadsafe(host.flush)
 
     def _done(self, done: bool) -> bool:
         self._flush()
         return done
+
+
+def _accepted(core: Broker) -> int:
+    counts = core.accepted()
+    return counts[0] if counts else 0
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _check_identifier(client_identifier: str) -> str:

@@ -429,10 +429,21 @@ impl Broker {
         journal::packets(&slf.read().core, kind, client, sends)
     }
 
-    /// The messages that the broker accepted.
-    fn published(slf: &Bound<'_, Self>, topic: &str) -> PyResult<Vec<journal::MessageTuple>> {
+    /// The messages that the broker accepted after the first `after`.
+    fn published(
+        slf: &Bound<'_, Self>,
+        topic: &str,
+        after: u64,
+    ) -> PyResult<Vec<journal::MessageTuple>> {
         let filter = journal::filter(topic)?;
-        Ok(journal::published(&slf.read().core, &filter))
+        Ok(journal::published(&slf.read().core, &filter, after))
+    }
+
+    /// How many messages the broker has accepted, and how many of them the journal still holds; `None` without a journal.
+    fn accepted(slf: &Bound<'_, Self>) -> Option<(u64, usize)> {
+        let broker = slf.read();
+        let journal = broker.core.journal()?;
+        Some((journal.accepted(), journal.messages().count()))
     }
 
     /// The newest lines of the journal as a sequence chart.
