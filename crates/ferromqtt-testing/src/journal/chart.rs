@@ -72,11 +72,18 @@ fn line(event: &JournalEvent) -> (String, Option<&str>) {
             let text = packet.to_string();
             let rest = WIDTH.saturating_sub(text.chars().count() + 4).max(2);
             let dashes = "-".repeat(rest);
-            let arrow = match (packet.side, packet.passed) {
-                (BrokerSide::Receives, true) => format!("{text} {dashes}->"),
-                (BrokerSide::Receives, false) => format!("{text} {dashes}-x"),
-                (BrokerSide::Sends, true) => format!("<-{dashes} {text}"),
-                (BrokerSide::Sends, false) => format!("x-{dashes} {text}"),
+            let arrow = match (packet.side, packet.passed, packet.arrived) {
+                (side, true, false) => {
+                    let dots = ".".repeat(rest + 2);
+                    match side {
+                        BrokerSide::Receives => format!("{text} {dots}"),
+                        BrokerSide::Sends => format!("{dots} {text}"),
+                    }
+                }
+                (BrokerSide::Receives, true, true) => format!("{text} {dashes}->"),
+                (BrokerSide::Receives, false, _) => format!("{text} {dashes}-x"),
+                (BrokerSide::Sends, true, true) => format!("<-{dashes} {text}"),
+                (BrokerSide::Sends, false, _) => format!("x-{dashes} {text}"),
             };
             (arrow, packet.fault.as_deref())
         }

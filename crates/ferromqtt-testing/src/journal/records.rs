@@ -19,6 +19,10 @@ pub enum BrokerSide {
     Receives,
 }
 
+/// Names an entry of the [`BrokerJournal`](crate::BrokerJournal) for as long as that has it: they are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JournalEntryId(pub(super) u64);
+
 /// An entry of the [`BrokerJournal`](crate::BrokerJournal).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -64,8 +68,12 @@ pub struct JournalPacket {
     pub bytes: usize,
     /// The fault that befell it: the text of its rule, or of the verb.
     pub fault: Option<Arc<str>>,
-    /// Whether it, or what a fault made of it, goes on to its receiver. `false` for what was lost or refused.
+    /// Whether it, or what a fault made of it, goes on to its receiver. `false` for what was lost or refused, and for what was
+    /// on its way when its link ended.
     pub passed: bool,
+    /// Whether it, or what a fault made of it, has come to its receiver: the broker, or the transport that leads to the client.
+    /// What such a transport loses in a reset counts as arrived.
+    pub arrived: bool,
 }
 
 /// A change of a link.

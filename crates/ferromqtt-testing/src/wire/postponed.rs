@@ -49,6 +49,10 @@ impl Waiting {
         }
     }
 
+    pub(crate) fn into_traffic(self) -> Vec<Traffic> {
+        self.traffic
+    }
+
     fn size(&self) -> usize {
         ENTRY + self.traffic.iter().map(Traffic::len).sum::<usize>()
     }
@@ -142,10 +146,20 @@ impl Postponed {
         released
     }
 
-    /// Forgets what waits for something other than the time.
-    pub(crate) fn drop_held(&mut self) {
-        (self.packets).retain(|packet| !matches!(packet.wait, Wait::Held(_) | Wait::Overtaken(_)));
+    /// Takes out what waits for something other than the time.
+    pub(crate) fn take_held(&mut self) -> Vec<Traffic> {
+        let (held, rest) = std::mem::take(&mut self.packets)
+            .into_iter()
+            .partition(|packet| matches!(packet.wait, Wait::Held(_) | Wait::Overtaken(_)));
+        self.packets = rest;
         self.bytes = self.packets.iter().map(Waiting::size).sum();
+        let held: VecDeque<Waiting> = held;
+        held.into_iter().flat_map(Waiting::into_traffic).collect()
+    }
+
+    /// All that waits.
+    pub(crate) fn into_traffic(self) -> impl Iterator<Item = Traffic> {
+        self.packets.into_iter().flat_map(Waiting::into_traffic)
     }
 
     /// When the next no longer waits. May be earlier than it can go.

@@ -183,7 +183,9 @@ impl Broker {
                 link.outbound.discard();
                 link.arrived.clear();
             }
-            broker.wire_mut().note_link(now, id, LinkChange::HalfOpen);
+            let wire = broker.wire_mut();
+            wire.note_lost(id);
+            wire.note_link(now, id, LinkChange::HalfOpen);
         })
     }
 
@@ -363,7 +365,7 @@ impl Broker {
         self.on_link(now, client_identifier, |broker, id| {
             broker.cut_waiting(now, id);
             if let Some((link, random)) = broker.link_and_random(id) {
-                (link.outbound).send(now, random, Traffic::Bytes(bytes));
+                (link.outbound).send(now, random, Traffic::Bytes(bytes, None));
             }
             broker.link_changed(now, id);
         })
