@@ -33,8 +33,8 @@ from ferromqtt._client_keywords import MemoryClientKeywords, with_defaults_of
 from ferromqtt._faults import Duration, Fault, Link, PacketKind
 from ferromqtt._internals import internals_of
 from ferromqtt._journal import JournalMessage, JournalPacket
-from ferromqtt._native import Broker, TestAuthority
-from ferromqtt._recording import ReplayError, diff, path_of, recorder, show
+from ferromqtt._native import Broker, Recorder, TestAuthority
+from ferromqtt._recording import ReplayError, diff, is_same_file, path_of, recorder, show
 from ferromqtt._transport import memory
 from ferromqtt.client import Client
 from ferromqtt.reasons import ReasonCode
@@ -163,7 +163,7 @@ class TestBroker(BrokerFaults):
         TypeError: There is no such option, or an argument has the wrong type.
         ValueError: The port, or the value of an option, is out of its range, or an address is given
             to a broker that is not to listen.
-        OSError: The file to record to cannot be made.
+        OSError: The file to record to cannot be made, or another recorder writes to it.
 
     """
 
@@ -180,9 +180,8 @@ class TestBroker(BrokerFaults):
         **options: Unpack[BrokerOptions],
     ) -> None:
         _check_address(host, port)
-        for name, flag in (("listen", listen), ("record_payloads", record_payloads)):
-            if not isinstance(flag, bool):
-                raise wrong_type(name, "bool", flag)
+        if not isinstance(listen, bool):
+            raise wrong_type("listen", "bool", listen)
         if not listen and (host, port) != (_LOOPBACK, 0):
             raise ValueError(
                 "listen=False leaves the broker without an address: leave out host and port"
@@ -191,9 +190,10 @@ class TestBroker(BrokerFaults):
         self._port = self._requested_port = port
         self._listens = listen
         self._options = options
-        self._recorder = recorder(record, record_payloads)
+        self._recorder: Recorder | None = None
         self._recording: str | None = None
         self._broker: Broker | None = self._new_broker()
+        self._record(record, record_payloads)  # behind all that can be wrong: it empties the file
         self._host: Host | None = None
         self._started = False
         self._authority: TestAuthority | None = None
@@ -238,15 +238,30 @@ class TestBroker(BrokerFaults):
             record_payloads: Likewise.
 
         Raises:
-            OSError: The file cannot be read.
-            ValueError: It is no recording, or has no payloads; or an argument is wrong.
+            OSError: The file cannot be read, or the one to record to cannot be made.
+            ValueError: It is no recording, has no payloads, or is the file to record to; or an
+                argument is wrong.
             TypeError: An argument has the wrong type.
         """
         path = path_of("recording", recording)
-        broker = cls(host, port, listen=listen, record=record, record_payloads=record_payloads)
+        if record is not None and is_same_file(path, record):
+            raise ValueError(
+                "record names the recording that is replayed, which would be emptied: give another "
+                "file"
+            )
+        broker = cls(host, port, listen=listen)
         broker._recording = path
         broker._broker = broker._new_broker()
+        broker._record(record, record_payloads)
         return broker
+
+    def _record(self, record: str | os.PathLike[str] | None, payloads: bool) -> None:
+        """Open the file to record to, if there is to be one."""
+        if not isinstance(payloads, bool):
+            raise wrong_type("record_payloads", "bool", payloads)
+        self._recorder = recorder(record, payloads)
+        if self._recorder is not None:
+            self._core().record(self._recorder)
 
     def _new_broker(self) -> Broker:
         broker = Broker(**self._options)

@@ -297,6 +297,55 @@ def test_what_is_no_recording_is_refused_with_its_line(tmp_path: Path) -> None:
         TestBroker.from_recording(hashes)
 
 
+def test_a_broker_that_cannot_be_made_leaves_the_file_to_record_to_alone(tmp_path: Path) -> None:
+    kept, junk = tmp_path / "kept", tmp_path / "junk"
+    kept.write_text("kept")
+    junk.write_text("junk")
+    wrong: Any = {"nope": 1}
+    with pytest.raises(TypeError, match="nope"):
+        TestBroker(listen=False, record=kept, **wrong)
+    with pytest.raises(ValueError, match="line 1"):
+        TestBroker.from_recording(junk, listen=False, record=kept)
+    assert kept.read_text() == "kept"
+
+
+def test_a_replay_is_not_recorded_to_the_file_that_it_replays(tmp_path: Path) -> None:
+    path, link = tmp_path / "first.mqttlog", tmp_path / "link"
+
+    async def main() -> None:
+        async with recording_broker(path) as broker, broker.client("a") as client:
+            await client.publish("t", "1", qos=1)
+
+    play(main)
+    link.symlink_to(path)
+    before = path.read_bytes()
+    for record in (path, link):
+        with pytest.raises(ValueError, match="record names the recording that is replayed"):
+            TestBroker.from_recording(path, listen=False, record=record)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="not noticed there")
+def test_two_recorders_at_once_do_not_write_over_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "one.mqttlog"
+
+    async def main() -> None:
+        broker = TestBroker(listen=False)
+        async with broker.client("p", record=path) as client:
+            await client.publish("t", "1", qos=1)
+            second = broker.client("q", record=path)
+            with pytest.raises(OSError, match="another recorder writes to it"):
+                await second.__aenter__()
+            with pytest.raises(OSError, match="another recorder writes to it"):
+                TestBroker(listen=False, record=path)
+            await client.publish("t", "2", qos=1)
+        async with second:  # the first has left
+            await second.publish("t", "3", qos=1)
+        assert [line.count("(q)") for line in show(path).splitlines() if "PUBLISH" in line] == [1]
+
+    play(main)
+
+
 def test_a_file_is_not_made_before_the_client_is_entered(tmp_path: Path) -> None:
     path = tmp_path / "never"
     Client("localhost", record=path)

@@ -26,6 +26,7 @@ mod json;
 mod mask;
 mod recorder;
 mod recording;
+mod recording_file;
 
 pub use diff::{ComparedTimes, diff};
 pub use entry::{ClosedBy, Receiver, RecordedEntry, RecordedEvent, RecordedPacket};

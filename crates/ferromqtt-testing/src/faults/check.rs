@@ -23,6 +23,11 @@ pub enum FaultError {
     /// It says where and when, and not what.
     #[error("a fault rule needs an action, such as lose, delay or cut")]
     NoAction,
+    /// The broker replays a recording.
+    #[error(
+        "a broker that replays a recording makes no faults: it plays what was recorded; use a broker of its own for them"
+    )]
+    Replaying,
     /// Two of its actions contradict each other.
     #[error(
         "{first} and {second} contradict each other in one fault rule: make two rules of them, or leave one out"

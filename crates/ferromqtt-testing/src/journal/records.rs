@@ -9,6 +9,7 @@ use ferromqtt_proto::packet::{Packet, PacketType, Properties, ProtocolVersion, Q
 use ferromqtt_proto::{Utf8String, debug_fields};
 
 use crate::connection::ConnectionId;
+use crate::message::PublishedMessage;
 
 /// What the broker does with a packet. It is from the broker's view, in rules for faults as in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -143,6 +144,21 @@ pub struct JournalMessage {
     pub retain: bool,
     /// Properties of 5.0, if there are any.
     pub properties: Option<Arc<Properties>>,
+}
+
+impl JournalMessage {
+    /// A message that owns its memory, accepted from a client.
+    pub(crate) fn of(at: Instant, client: Utf8String, message: PublishedMessage) -> Self {
+        Self {
+            at,
+            client,
+            topic: message.topic,
+            payload: message.payload,
+            qos: message.qos,
+            retain: message.retain,
+            properties: message.properties,
+        }
+    }
 }
 
 debug_fields!(JournalMessage {

@@ -30,6 +30,7 @@ use crate::message::PublishedMessage;
 use crate::random::Random;
 use lane::Lane;
 
+pub(crate) use aliases::LaneAliases;
 pub use verbs::RestartKeeps;
 
 /// The links of a broker, and what may befall what goes by them.
@@ -185,17 +186,7 @@ impl Wire {
     ) {
         if let Some(journal) = &mut self.journal {
             let size = message.memory_size();
-            let message = message.detached();
-            let message = JournalMessage {
-                at: now,
-                client,
-                topic: message.topic,
-                payload: message.payload,
-                qos: message.qos,
-                retain: message.retain,
-                properties: message.properties,
-            };
-            journal.accept(message, size);
+            journal.accept(JournalMessage::of(now, client, message.detached()), size);
         }
     }
 }

@@ -37,8 +37,11 @@ impl Broker {
     /// Adds a rule, behind those that there are.
     ///
     /// # Errors
-    /// [`FaultError`] when the rule makes no sense.
+    /// [`FaultError`] when the rule makes no sense, or the broker replays a recording.
     pub fn add_fault(&mut self, now: Instant, rule: FaultRule) -> Result<FaultId, FaultError> {
+        if self.replay().is_some() {
+            return Err(FaultError::Replaying);
+        }
         self.now = Some(now);
         let wire = self.wire_mut();
         let seed = wire.seed;
@@ -107,7 +110,10 @@ impl Broker {
 
     /// What happened; `None` while no journal is kept ([`BrokerOptions::journal_packets`](crate::BrokerOptions)).
     pub fn journal(&self) -> Option<&BrokerJournal> {
-        self.wire.as_ref()?.journal.as_ref()
+        match self.replay() {
+            Some(replay) => Some(replay.journal()),
+            None => self.wire.as_ref()?.journal.as_ref(),
+        }
     }
 
     /// The Client Identifiers of the clients that have a link, in alphabetical order.
@@ -404,8 +410,11 @@ impl Broker {
 
     /// Whether there is nothing to do before somebody does something or a deadline of MQTT passes: no message is queued for a
     /// connected client or in flight, nothing is unsent, no packet is held back or on its way through a link, and no
-    /// connection is in the middle of its handshake or end.
+    /// connection is in the middle of its handshake or end. A broker that replays a recording is idle while it waits for a client.
     pub fn is_idle(&self) -> bool {
+        if let Some(replay) = self.replay() {
+            return replay.is_idle();
+        }
         self.sessions.are_idle()
             && self.connections.values().all(|it| it.is_idle())
             && (self.wire.iter().flat_map(|it| it.links.values())).all(WireLink::is_idle)
