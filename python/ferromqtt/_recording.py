@@ -44,7 +44,9 @@ def is_same_file(recording: str, record: str | os.PathLike[str]) -> bool:
         TypeError: `record` is no path.
     """
     try:
-        return os.path.samefile(recording, path_of("record", record))
+        return os.path.samefile(  # noqa: PTH121 - nothing else here needs pathlib
+            recording, path_of("record", record)
+        )
     except OSError:
         return False  # one of them is not there, or cannot be looked at
 

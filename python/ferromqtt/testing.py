@@ -229,6 +229,10 @@ class TestBroker(BrokerFaults):
         `ReplayError`, as it does when something is left of the recording. An exception that leaves
         the block anyway gets a note instead. `check_replay` tells the same at any time.
 
+        What happened can be asked as of any broker: `published`, `packets`, `chart`, `wait_for`,
+        `check_published`, `idle`. Rules, `link`, `restart`, `publish` and other verbs raise
+        RuntimeError.
+
         Args:
             recording: The file of a recording with payloads.
             host: As for the constructor, and so are the others.
@@ -352,10 +356,11 @@ class TestBroker(BrokerFaults):
 
         Raises:
             TypeError: `client_identifier` is not a str.
+            RuntimeError: It replays a recording, and has no sessions.
         """
         if not isinstance(client_identifier, str):
             raise wrong_type("client_identifier", "str", client_identifier)
-        stats = self._broker and self._broker.session(client_identifier)
+        stats = self._broker and self._acting().session(client_identifier)
         return SessionStats(*stats) if stats else None
 
     def disconnect_client(
@@ -378,6 +383,7 @@ class TestBroker(BrokerFaults):
         Raises:
             TypeError: An argument has the wrong type.
             ValueError: A server's DISCONNECT cannot have this Reason Code.
+            RuntimeError: It replays a recording.
 
         """
         if not isinstance(client_identifier, str):
@@ -385,7 +391,7 @@ class TestBroker(BrokerFaults):
         if not self._broker:
             return False
         code = reason.value if isinstance(reason, ReasonCode) else reason
-        done = self._broker.disconnect_client(client_identifier, code, server_reference)
+        done = self._acting().disconnect_client(client_identifier, code, server_reference)
         if self._host:
             self._host.flush()
         return done
@@ -544,6 +550,16 @@ class TestBroker(BrokerFaults):
         if self._broker is None:
             raise RuntimeError("The test broker is stopped: start it first")
         return self._broker
+
+    def _acting(self) -> Broker:
+        """Return the broker for what a replay does not do."""
+        if self._recording is not None:
+            raise RuntimeError(
+                "A test broker that replays a recording makes no faults, has no sessions and sends "
+                "nothing of its own: it plays what was recorded. Use a TestBroker of its own for "
+                "this"
+            )
+        return self._core()
 
     def _host_of_loop(self) -> Host:
         return self._host_here(self._core())

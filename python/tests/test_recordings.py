@@ -14,7 +14,7 @@ import pytest
 
 from ferromqtt import Client, MqttError, ProtocolVersion, TLSParameters
 from ferromqtt.blocking import Client as BlockingClient
-from ferromqtt.testing import ReplayError, TestBroker, diff, show
+from ferromqtt.testing import PUBACK, PUBLISH, ReplayError, TestBroker, diff, show
 from support.clients import LIMIT, receive, unique
 from support.loops import LoopRunner
 from support.mosquitto import PASSWORD, USERNAME, Mosquitto
@@ -295,6 +295,57 @@ def test_what_is_no_recording_is_refused_with_its_line(tmp_path: Path) -> None:
     TestBroker(record=hashes)
     with pytest.raises(ValueError, match="has no payloads"):
         TestBroker.from_recording(hashes)
+
+
+def test_what_happened_in_a_replay_can_be_asked(tmp_path: Path) -> None:
+    path = tmp_path / "first.mqttlog"
+
+    async def program(broker: TestBroker) -> None:
+        async with broker.client("p") as client:
+            await client.publish("x/1", "on", qos=1)
+
+    async def main() -> None:
+        async with recording_broker(path) as broker:
+            await program(broker)
+        async with TestBroker.from_recording(path, listen=False) as broker:
+            await program(broker)
+            await broker.idle()
+            broker.check_published("x/1", "on", qos=1)
+            broker.check_published("x/2", times=0)
+            with pytest.raises(AssertionError, match="1 messages matched"):
+                broker.check_published("x/1", times=0)
+            assert [packet.client for packet in broker.packets(PUBACK)] == ["p"]
+            assert "PUBLISH" in broker.chart()
+            await broker.wait_for("x/#", "on")
+
+    play(main)
+
+
+def test_a_replay_refuses_what_it_cannot_do(tmp_path: Path) -> None:
+    path = tmp_path / "first.mqttlog"
+    recording_broker(path)
+    broker = TestBroker.from_recording(path, listen=False)
+    verbs: list[Callable[[], object]] = [
+        lambda: broker.sends(PUBACK).lose(),
+        lambda: broker.receives(PUBLISH).hold(),
+        lambda: broker.refuse_connections(0x89),
+        lambda: broker.seed_faults(1),
+        lambda: broker.play_faults("sends PUBACK lose"),
+        lambda: broker.link("p").cut(),
+        broker.partition,
+        broker.heal,
+        lambda: broker.forget_session("p"),
+        lambda: broker.take_over("p"),
+        lambda: broker.kill("p"),
+        lambda: broker.send_raw("p", b""),
+        lambda: broker.session("p"),
+        lambda: broker.disconnect_client("p", 0x89),
+        lambda: asyncio.run(broker.restart()),
+        lambda: asyncio.run(broker.publish("t", "x")),
+    ]
+    for verb in verbs:
+        with pytest.raises(RuntimeError, match="replays a recording makes no faults"):
+            verb()
 
 
 def test_a_broker_that_cannot_be_made_leaves_the_file_to_record_to_alone(tmp_path: Path) -> None:
