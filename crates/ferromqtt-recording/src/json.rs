@@ -5,6 +5,8 @@ use std::fmt::{self, Write};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use ferromqtt_proto::shown::is_invisible;
+
 /// How deep lists and objects may lie in each other: the lines of a recording reach four.
 const MOST_DEPTH: usize = 8;
 
@@ -102,8 +104,8 @@ fn write_text(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
             '"' => f.write_str("\\\"")?,
             '\\' => f.write_str("\\\\")?,
             '\n' => f.write_str("\\n")?,
-            // Separators of lines too, which some programs end a line at.
-            _ if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') => {
+            // What is not seen too: separators of lines, which some programs end a line at, and marks that turn it round.
+            _ if character.is_control() || is_invisible(character) => {
                 write!(f, "\\u{:04x}", u32::from(character))?;
             }
             _ => f.write_char(character)?,
@@ -228,8 +230,8 @@ mod tests {
 
     #[test]
     fn what_a_terminal_obeys_or_ends_a_line_is_escaped() {
-        let text = JsonValue::from("\u{1b}\u{7f}\u{85}\u{9b}\u{2028}\u{2029}");
-        let expected = r#""\u001b\u007f\u0085\u009b\u2028\u2029""#;
+        let text = JsonValue::from("\u{1b}\u{7f}\u{85}\u{9b}\u{2028}\u{2029}\u{202e}");
+        let expected = r#""\u001b\u007f\u0085\u009b\u2028\u2029\u202e""#;
         assert_eq!(text.to_string(), expected);
     }
 

@@ -106,25 +106,34 @@ impl std::str::FromStr for Recording {
     type Err = RecordingError;
 
     fn from_str(text: &str) -> Result<Self, RecordingError> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text); // some editors put it there
         let (whole, rest) = match text.rfind('\n') {
             Some(at) => text.split_at(at + 1),
             None => ("", text),
         };
-        let mut lines = whole.lines().enumerate();
+        let mut lines = whole.trim_end().lines().enumerate(); // blank lines at the end say nothing
+        let mut latest = Duration::ZERO;
         let header = lines.next().map(|(_, line)| line);
         let payloads = read_header(header.unwrap_or(rest))?;
         let mut entries = Vec::new();
         for (index, line) in lines {
             let line_number = index + 1;
-            let entry = read_line(line_number, line, payloads);
-            entries.push(entry.map_err(|problem| RecordingError::Line {
-                line: line_number,
-                problem,
-            })?);
+            let entry = read_line(line_number, line, payloads)
+                .and_then(|entry| match entry.at < latest {
+                    true => Err("its time, `at`, is earlier than that of the line before"),
+                    false => Ok(entry),
+                })
+                .map_err(|problem| RecordingError::Line {
+                    line: line_number,
+                    problem,
+                })?;
+            latest = entry.at;
+            entries.push(entry);
         }
         if header.is_some()
             && !rest.is_empty()
             && let Ok(entry) = read_line(entries.len() + 2, rest, payloads)
+            && entry.at >= latest
         {
             entries.push(entry);
         }

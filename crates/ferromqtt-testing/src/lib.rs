@@ -113,6 +113,9 @@ mod tls;
 mod watched_clients;
 mod wire;
 
+/// The packets that a [`Broker`] can be told to send, and those of its [journal](BrokerJournal), with what they are made of.
+#[doc(no_inline)]
+pub use ferromqtt_proto::packet;
 /// Which packets a [`FaultRule`] is for.
 #[doc(no_inline)]
 pub use ferromqtt_proto::packet::PacketType;
