@@ -155,7 +155,7 @@ _PYTHON_TOOLS = tuple(
 _TLS = (f"{RUST}/transport/tls",)
 
 PARTS = (
-    Part("core", 16_320, ("crates/ferromqtt-proto/src",)),
+    Part("core", 16_344, ("crates/ferromqtt-proto/src",)),
     Part("engine", 4_711, ("crates/ferromqtt-engine/src",)),
     Part("recordings", 1_576, ("crates/ferromqtt-recording/src",)),
     Part("transport", 2_606, ("crates/ferromqtt-transport/src",)),
@@ -164,12 +164,12 @@ PARTS = (
     Part("tokio client, face", 2_475, _RUST_FACE),
     Part("binding, driver", 5_377, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
     Part("binding, face", 2_159, _BINDING_FACE),
-    Part("Python, driver", 3_727, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
-    Part("Python, face", 4_481, _PYTHON_FACE),
-    Part("Python, test tools", 3_159, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
-    Part("pytest plugin", 680, ("python/ferromqtt_pytest",)),
+    Part("Python, driver", 3_777, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
+    Part("Python, face", 4_487, _PYTHON_FACE),
+    Part("Python, test tools", 3_446, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
+    Part("pytest plugin", 698, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-    Part("test broker", 11_508, ("crates/ferromqtt-testing/src",)),
+    Part("test broker", 11_416, ("crates/ferromqtt-testing/src",)),
     Part("command line", 447, ("crates/ferromqtt-cli/src",)),
 )
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ferromqtt._broker_host import Host
-from ferromqtt._checks import check_qos, wrong_type
+from ferromqtt._checks import check_number, check_qos, wrong_type
 from ferromqtt._faults import (
     Duration,
     Fault,
@@ -29,6 +29,7 @@ from ferromqtt._journal import (
 from ferromqtt._native import Broker, play_faults
 from ferromqtt._turn import TURN
 from ferromqtt.reasons import ReasonCode
+from ferromqtt.types import PropertiesLike
 
 _CHART_LINES = 30
 _KEEPS = ("sessions", "retained")
@@ -45,6 +46,8 @@ class BrokerFaults:
 
     _broker: Broker | None
     _host: Host | None
+    _begun: Sequence[Fault] = ()
+    """Rules of which some have no action yet."""
 
     # Faults
 
@@ -108,7 +111,9 @@ class BrokerFaults:
             if not isinstance(packet_id, int) or isinstance(packet_id, bool):
                 raise wrong_type("packet_id", "int", packet_id)
             place += f" packet_id {packet_id}"
-        return Fault(self._acting, self._flush, place)
+        fault = Fault(self._acting, self._flush, place)
+        self._begun = [*(begun for begun in self._begun if not begun.has_action()), fault]
+        return fault
 
     def refuse_connections(self, reason: int | ReasonCode, text: str | None = None) -> Fault:
         """Refuse the next CONNECT, or the next ones: `refuse_connections(0x89).times(3)`."""
@@ -118,9 +123,17 @@ class BrokerFaults:
         """Return the texts of the rules that never fired although they were expected to.
 
         Those are all but rules that fire always, with a probability, or are optional. A test that
-        has some does not test what it says.
+        has some does not test what it says. Nor does one that has begun a rule, and never said what
+        it does.
         """
-        return self._broker.unused_faults() if self._broker else []
+        return (self._broker.unused_faults() if self._broker else []) + self._without_action()
+
+    def _without_action(self) -> list[str]:
+        return [
+            f"{fault} (which does nothing: end it with lose(), cut() or another action)"
+            for fault in self._begun
+            if not fault.has_action()
+        ]
 
     def seed_faults(self, seed: int) -> None:
         """Draw random numbers from this seed: of rules from now on, of garbage, of jitter.
@@ -204,6 +217,67 @@ class BrokerFaults:
     def kill(self, client_identifier: str) -> bool:
         """Reset a client's link; its will is published at once. False without a link."""
         return self._done(self._acting().kill_client(_check_identifier(client_identifier)))
+
+    def send(
+        self,
+        client_identifier: str,
+        kind: int,
+        *,
+        packet_id: int | None = None,
+        reason: int | ReasonCode | None = None,
+        reasons: Sequence[int | ReasonCode] | None = None,
+        session_present: bool | None = None,
+        topic: str | None = None,
+        payload: str | bytes | None = None,
+        qos: int | None = None,
+        dup: bool | None = None,
+        retain: bool | None = None,
+        properties: PropertiesLike | None = None,
+    ) -> bool:
+        """Send a client a packet that the broker would not: `send("pump-7", PUBACK, packet_id=7)`.
+
+        It is coded by the version of the client's link, which leaves out what 3.x does not have.
+        The rules for faults see it. What no packet holds, `send_raw` sends.
+
+        Args:
+            client_identifier: Whom to.
+            kind: The type of packet, a `PacketKind` that servers send.
+            packet_id: Packet Identifier of an acknowledgement, and of PUBLISH at QoS 1 and 2.
+            reason: Reason Code of CONNACK, an acknowledgement, DISCONNECT or AUTH. Default: 0.
+            reasons: Reason Codes of SUBACK or UNSUBACK, one for each filter.
+            session_present: Session Present of CONNACK. Default: False.
+            topic: Topic Name of PUBLISH; also what is none.
+            payload: Application Message of PUBLISH. Default: empty.
+            qos: QoS of PUBLISH. Default: 0.
+            dup: DUP flag of PUBLISH. Default: False.
+            retain: Retain flag of PUBLISH. Default: False.
+            properties: Properties of 5.0, as for `Client.publish`.
+
+        Returns:
+            Whether the client has a link.
+
+        Raises:
+            TypeError: An argument has the wrong type.
+            ValueError: No server sends such a packet, it lacks a field or has none such, or a
+                field cannot have this value.
+
+        """
+        from ferromqtt._server_packets import native_fields  # noqa: PLC0415 - seldom used
+
+        of_kind = kind_of(kind)
+        if of_kind is None:
+            raise wrong_type("kind", "a PacketKind", kind)
+        plain = {
+            "packet_id": packet_id,
+            "session_present": session_present,
+            "topic": topic,
+            "qos": qos,
+            "dup": dup,
+            "retain": retain,
+        }
+        fields = native_fields(of_kind, plain, payload, reason, reasons, properties)
+        client = _check_identifier(client_identifier)
+        return self._done(self._acting().send_packet(client, of_kind, fields))
 
     def send_raw(self, client_identifier: str, data: bytes) -> bool:
         """Send a client these bytes, past all rules; False when it has no link."""
@@ -295,23 +369,28 @@ class BrokerFaults:
         Raises:
             AssertionError: They did not come. The text names the messages that come nearest, the
                 rules for faults that never fired, and what happened last.
-            ValueError: An argument is wrong.
+            TypeError: An argument has the wrong type.
+            ValueError: An argument is wrong; `count` is below 1.
 
         """
         __tracebackhide__ = True  # pytest shows the test's line, not these
         wanted = Wanted.of(topic, payload, json, qos, retain)
+        check_number("count", count, least=1)
         limit = _seconds(duration_text("within", within))
         host = self._host_of_loop()
-        found: list[JournalMessage] = []
+        core = self._core()
+        seen, found = _accepted(core), wanted.found(core)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit):
-                while len(found := wanted.found(self._core())) < count:
+                while len(found) < count:
                     await host.changed()
+                    found += wanted.found(core, after=seen)
+                    seen = _accepted(core)
         if len(found) >= count:
             return found
         times = "" if count == 1 else f" {count} times, but {len(found)} times,"
         headline = f"no message matched{times} within {limit:g} s"
-        raise AssertionError(wanted.explain(self._core(), headline))
+        raise AssertionError(wanted.explain(core, headline))
 
     def check_published(
         self,
@@ -331,12 +410,16 @@ class BrokerFaults:
         Raises:
             AssertionError: It has not. Or `times` is 0, and the broker is not idle: what must not
                 come could be on its way.
-            ValueError: An argument is wrong.
+            TypeError: An argument has the wrong type.
+            ValueError: An argument is wrong; `times` is negative.
 
         """
         __tracebackhide__ = True  # pytest shows the test's line, not these
         wanted = Wanted.of(topic, payload, json, qos, retain)
-        found = len(wanted.found(self._core()))
+        check_number("times", times, least=0)
+        core = self._core()
+        self._check_journal(core)
+        found = len(wanted.found(core))
         if found == times:
             if times == 0 and not self.is_idle():
                 raise self._with_chart(
@@ -350,7 +433,21 @@ class BrokerFaults:
         headline = f"{found} messages matched, and not {times}:"
         if times == 1 and not found:
             headline = "no message matched"
-        raise AssertionError(wanted.explain(self._core(), headline))
+        raise AssertionError(wanted.explain(core, headline))
+
+    @staticmethod
+    def _check_journal(core: Broker) -> None:
+        """Raise when the journal has lost messages, so that counting them proves nothing."""
+        __tracebackhide__ = True
+        counts = core.accepted()
+        if counts is None:
+            raise AssertionError("the broker keeps no journal: its option journal_packets is 0")
+        accepted, kept = counts
+        if accepted > kept:
+            raise AssertionError(
+                f"the journal holds the newest {kept} of {accepted} messages, so that the others "
+                "cannot be counted: give the broker a larger journal_packets or journal_bytes"
+            )
 
     def is_idle(self) -> bool:
         """Whether there is nothing that `idle` would wait for.
@@ -409,13 +506,30 @@ class BrokerFaults:
         raise NotImplementedError
 
     def _flush(self) -> None:
-        if self._host:
-            self._host.watches_input = True
-            self._host.flush()
+        host = self._host
+        if not host:
+            return
+        host.watches_input = True
+        if host.loop is _running_loop() or not host.loop.is_running():
+            host.flush()
+        else:  # from another thread
+            host.loop.call_soon_threadsafe(host.flush)
 
     def _done(self, done: bool) -> bool:
         self._flush()
         return done
+
+
+def _accepted(core: Broker) -> int:
+    counts = core.accepted()
+    return counts[0] if counts else 0
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _check_identifier(client_identifier: str) -> str:

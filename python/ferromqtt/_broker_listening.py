@@ -94,6 +94,8 @@ class UnixListener:
     """Makes a server on a Unix socket, whose file it removes in the end."""
 
     def __init__(self, path: str) -> None:
+        if not path or "\0" in path:  # the system takes both, for sockets without a file
+            raise ValueError(f"unix must be the path of a file, not {path!r}")
         self._path = path
         self._is_ours = False
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
-from ferromqtt._checks import is_number, wrong_type
+from ferromqtt._checks import check_number, is_number, wrong_type
 from ferromqtt._native import Broker, ScriptShrinker, draw_faults, python_code
 from ferromqtt._seed import seeded
 from ferromqtt._virtual_loop import VirtualLoop
@@ -121,20 +121,19 @@ class Chaos:
                 raise wrong_type(name, "a number from 0 to 1", probability)
         record = self._record
         number = len(record.drawn)
+        # Drawn in a replay too, so that a wrong argument fails there as it did before.
+        script = draw_faults(
+            (self._seed + (number << 32)) % _SEEDS,
+            cuts=cuts,
+            lost_acks=lost_acks,
+            duplicates=duplicates,
+            delays=delays,
+            restarts=restarts,
+            partitions=partitions,
+            packets=packets,
+        )
         if record.scripts is not None:
             script = record.scripts[number] if number < len(record.scripts) else ""
-        else:
-            seed = (self._seed + (number << 32)) % _SEEDS
-            script = draw_faults(
-                seed,
-                cuts=cuts,
-                lost_acks=lost_acks,
-                duplicates=duplicates,
-                delays=delays,
-                restarts=restarts,
-                partitions=partitions,
-                packets=packets,
-            )
         record.drawn.append(script)
         target = self.broker if broker is None else broker
         target.seed_faults(self._seed)
@@ -230,21 +229,57 @@ def run_seeds(
         SeedFailure: A seed fails.
         RuntimeError: A loop runs in this thread, or the test has used a socket.
         TypeError: An argument has the wrong type.
-        ValueError: A seed is out of the range of 64 bits, or FERROMQTT_SEED is no number.
+        ValueError: There are no seeds, one is out of the range of 64 bits, or FERROMQTT_SEED is no
+            number.
 
     """
     __tracebackhide__ = True  # pytest shows what the test has raised, not this
+    play_seeds(test, _chosen(seeds), most_tries, end_at, failures)
+
+
+def play_seeds(
+    test: Callable[[Chaos], Awaitable[object]],
+    seeds: Iterable[int],
+    most_tries: int = 200,
+    end_at: float = 86_400,
+    failures: tuple[type[BaseException], ...] = (Exception,),
+) -> None:
+    """Do what `run_seeds` does, whatever the environment says."""
+    __tracebackhide__ = True
     if not callable(test):
         raise wrong_type("test", "a coroutine function", test)
+    check_number("most_tries", most_tries, least=0)
+    VirtualLoop(end_at=end_at).close()  # raises for what is no time
+    _check_no_loop()
     terms = _Terms(test, end_at, failures)
-    for seed in _chosen(seeds):
-        first = _play(terms, seed)
-        if first.error is not None:
-            raise _shrunk(terms, seed, first, most_tries)
+    played = 0
+    for seed in map(_checked, seeds):
+        played += 1
+        try:
+            first = _play(terms, seed)
+            failure = None if first.error is None else _shrunk(terms, seed, first, most_tries)
+        except BaseException as error:
+            error.add_note(f"Seed {seed} was being played.")
+            raise
+        if failure is not None:
+            raise failure
+    if not played:
+        raise ValueError("there is no seed to play, so nothing was tested: seeds must not be empty")
+
+
+def _check_no_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(
+        "run_seeds runs loops of its own, and one runs in this thread already: call it from a "
+        "function that is not async"
+    )
 
 
 def _chosen(seeds: int | Iterable[int]) -> Iterable[int]:
-    """Return the seeds to play, each checked as it is asked for."""
+    """Return the seeds to play."""
     one = os.environ.get(_ONE_SEED)
     if one is not None:
         try:
@@ -253,7 +288,7 @@ def _chosen(seeds: int | Iterable[int]) -> Iterable[int]:
             raise ValueError(f"{_ONE_SEED} must be a number of 64 bits, not {one!r}") from error
     if isinstance(seeds, bool) or not isinstance(seeds, (int, Iterable)):
         raise wrong_type("seeds", "int or an iterable of them", seeds)
-    return map(_checked, range(seeds) if isinstance(seeds, int) else seeds)
+    return range(seeds) if isinstance(seeds, int) else seeds
 
 
 def _checked(seed: int) -> int:

@@ -33,6 +33,14 @@ def is_count(value: object) -> bool:
     return _is_int(value) and not isinstance(value, bool)
 
 
+def check_number(name: str, value: int, *, least: int) -> None:
+    """Raise for what is no whole number, or less than that."""
+    if not is_count(value):
+        raise wrong_type(name, "int", value)
+    if value < least:
+        raise ValueError(f"{name} must be {least} or more, not {value}")
+
+
 def is_number(value: object) -> bool:
     return hasattr(type(value), "__float__") or _is_int(value)
 

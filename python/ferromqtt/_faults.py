@@ -239,6 +239,10 @@ class Fault:
             self._broker.remove_fault(self._number)
             self._flush()
 
+    def has_action(self) -> bool:
+        """Whether an action was given, so that the broker has the rule."""
+        return bool(self._actions)
+
     def __str__(self) -> str:
         timing = "".join(f" {word}" for word in self._timing_words())
         actions = ", ".join(self._actions)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
+from ferromqtt._checks import check_qos, wrong_type
 from ferromqtt._faults import PacketKind
 
 if TYPE_CHECKING:
@@ -33,9 +34,12 @@ class JournalMessage:
         """Return the payload, read as JSON.
 
         Raises:
-            ValueError: It is no JSON.
+            ValueError: It is no JSON, or lies deeper than Python can read.
         """
-        return json.loads(self.payload)
+        try:
+            return json.loads(self.payload)
+        except RecursionError:
+            raise ValueError("the JSON of the payload lies too deep to be read") from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,11 +81,11 @@ class JournalPacket:
         return self.text
 
 
-def messages_of(broker: Broker, topic: str) -> list[JournalMessage]:
-    """Return the messages that the broker accepted to topics that match."""
+def messages_of(broker: Broker, topic: str, *, after: int = 0) -> list[JournalMessage]:
+    """Return the messages that the broker accepted to topics that match, after its first ones."""
     return [
         JournalMessage(at=at, client=client, topic=name, payload=payload, qos=qos, retain=retain)
-        for at, client, name, payload, qos, retain in broker.published(topic)
+        for at, client, name, payload, qos, retain in broker.published(topic, after)
     ]
 
 
@@ -117,6 +121,15 @@ def packets_of(
     return packets
 
 
+def same_json(one: Any, other: Any) -> bool:  # noqa: ANN401 - JSON
+    """Whether two values are the same in JSON, where true is not 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same_json(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same_json, one, other))
+    return bool(one == other) and isinstance(one, bool) is isinstance(other, bool)
+
+
 UNSET: Any = object()
 """Stands for a field that does not matter."""
 
@@ -141,14 +154,23 @@ class Wanted:
         retain: bool | None,
     ) -> Wanted:
         """Check and keep what was given; a text stands for its UTF-8."""
+        if not isinstance(topic, str):
+            raise wrong_type("topic", "str", topic)
         if payload is not None and json_ is not UNSET:
             raise ValueError("payload and json exclude each other")
         data = payload.encode() if isinstance(payload, str) else payload
+        if data is not None and not isinstance(data, bytes):
+            raise wrong_type("payload", "str, bytes or None (json= is for values)", payload)
+        if qos is not None:
+            check_qos(qos)
+        if retain is not None and not isinstance(retain, bool):
+            raise wrong_type("retain", "bool or None", retain)
         return cls(topic=topic, payload=data, json=json_, qos=qos, retain=retain)
 
-    def found(self, broker: Broker) -> list[JournalMessage]:
-        """Return the messages that are wanted."""
-        return [message for message in self.to_topic(broker) if self._selects(message)]
+    def found(self, broker: Broker, *, after: int = 0) -> list[JournalMessage]:
+        """Return the messages that are wanted, of those behind the first that were accepted."""
+        messages = messages_of(broker, self.topic, after=after)
+        return [message for message in messages if self._selects(message)]
 
     def to_topic(self, broker: Broker) -> list[JournalMessage]:
         """Return the messages to a topic that is wanted."""
@@ -164,8 +186,8 @@ class Wanted:
 
     def _is_json(self, message: JournalMessage) -> bool:
         try:
-            return bool(message.json() == self.json)
-        except ValueError:
+            return same_json(message.json(), self.json)
+        except (ValueError, RecursionError):  # no JSON, or too deep
             return False
 
     def explain(self, broker: Broker, headline: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ferromqtt._journal import messages_of
+from ferromqtt._journal import messages_of, same_json
 
 if TYPE_CHECKING:
     from ferromqtt._journal import JournalMessage, Wanted
@@ -58,6 +58,8 @@ def _differences(wanted: Wanted, message: JournalMessage) -> list[str]:
         differs = _difference(message.json(), wanted.json, "")
     except ValueError:
         differs = "payload: is no JSON"
+    except RecursionError:
+        differs = "json: lies too deep to be compared"
     if differs is not None:
         differences.append(differs)
     if wanted.qos is not None and wanted.qos != message.qos:
@@ -70,7 +72,7 @@ def _differences(wanted: Wanted, message: JournalMessage) -> list[str]:
 
 def _difference(found: Any, wanted: Any, path: str) -> str | None:  # noqa: ANN401 - JSON
     """Return the first place at which two JSON values differ, with both values."""
-    if found == wanted:
+    if same_json(found, wanted):
         return None
     inside = None
     if isinstance(found, dict) and isinstance(wanted, dict):
@@ -106,6 +108,8 @@ def _value(value: Any, most: int = _MOST) -> str:  # noqa: ANN401 - JSON
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):  # what a test wants may be no JSON at all
         text = repr(value)
+    except RecursionError:
+        text = "(a value that lies too deep to be shown)"
     return _cut(_printable(text), most)
 
 

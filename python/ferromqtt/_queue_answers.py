@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ferromqtt import _errors
+from ferromqtt._native import SubscriptionQueue
 from ferromqtt.exceptions import MqttCodeError
-
-if TYPE_CHECKING:
-    from ferromqtt._native import SubscriptionQueue
-    from ferromqtt.reasons import ReasonCode
+from ferromqtt.reasons import ReasonCode
 
 FAILED = 0x80
 """Reason Codes from here on refuse."""

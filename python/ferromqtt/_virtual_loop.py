@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from concurrent.futures import Executor
 from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
@@ -72,6 +72,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     - If nothing can happen any more, since there is neither a timer, nor a job, nor a peer outside,
       the call that runs the loop raises `StuckError`. So does the end of time: a program that waits
       for what never comes would run forever if it has a timer that repeats, such as a Keep Alive.
+      What `run_until_complete` ran is cancelled first.
 
     It is asyncio's selector loop otherwise, on every system. Not thread-safe, as any loop.
 
@@ -99,6 +100,26 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self.close()
             raise
 
+    def run_until_complete(self, future: Generator[Any, None, _T] | Awaitable[_T]) -> _T:
+        """As of any loop. A task that is stuck is cancelled before StuckError is raised.
+
+        Otherwise it would go on when the loop runs again: in the fixtures of a test that has
+        failed, or among the tests behind it.
+        """
+        try:
+            return super().run_until_complete(future)
+        except StuckError:
+            if isinstance(future, asyncio.Task):
+                self._give_up(future)
+            raise
+
+    def _give_up(self, task: asyncio.Task[Any]) -> None:
+        task.cancel()
+        with contextlib.suppress(StuckError):  # it may wait on, and gets stuck again
+            super().run_until_complete(asyncio.wait([task]))
+        if task.done() and not task.cancelled():
+            task.exception()  # its answer to being cancelled, which is of no use to anybody
+
     def time(self) -> float:
         """Return the virtual time: seconds since the loop was made."""
         return self._jumping.now / _SECOND
@@ -118,8 +139,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def end_at(self, seconds: float | None) -> None:
         """Let the clock go no further than this time; None is no limit.
 
-        The call that runs the loop raises `StuckError` instead. What it cancels may go on for
-        another hour of virtual time, to clean up; then it raises again.
+        The call that runs the loop raises `StuckError` instead. What is cancelled may go on for
+        another hour of virtual time each time, to clean up; then it raises again.
 
         Raises:
             TypeError: `seconds` is neither a number nor None.

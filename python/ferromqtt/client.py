@@ -8,8 +8,9 @@ import os
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, Unpack, cast
+from typing import Literal, Self, Unpack, cast
 
+import ferromqtt  # for what is imported when somebody asks for it
 from ferromqtt import _authentication, _checks, _keywords, _shown
 from ferromqtt._client_keywords import ClientKeywords, with_defaults_of
 from ferromqtt._client_options import ClientOptions, memory_broker
@@ -44,10 +45,6 @@ from ferromqtt.types import (
     UserProperties,
     WebSocketHeaders,
 )
-
-if TYPE_CHECKING:
-    from ferromqtt.events import Events
-    from ferromqtt.stats import Stats
 
 __all__ = [
     "Client",
@@ -440,7 +437,7 @@ class Client(Publishing, Receiving, Responding):
         """
         return connect_result(self._FerromqttInternalsHolder__internals.core.connack)
 
-    def stats(self) -> Stats:
+    def stats(self) -> ferromqtt.Stats:
         """Return what the client has counted, over all its connections."""
         from ferromqtt.stats import of_counters  # noqa: PLC0415 - many programs need none
 
@@ -493,7 +490,7 @@ class Client(Publishing, Receiving, Responding):
             _checks.check_timeout(timeout)
         await self._FerromqttInternalsHolder__internals.core.wait_connected(timeout)
 
-    def events(self) -> Events:
+    def events(self) -> ferromqtt.events.Events:
         """Return a new iterator over what happens to the connection: see `ferromqtt.events`.
 
         ```python

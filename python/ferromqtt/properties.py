@@ -199,8 +199,10 @@ class Properties:
         return {name: given[name] for name in _BY_ATTRIBUTE if name in given}
 
 
-def to_native(properties: PropertiesLike | None, packet_type: int) -> dict[str, object] | None:
-    """Return what the core takes for `properties` in a packet that a client sends.
+def to_native(
+    properties: PropertiesLike | None, packet_type: int, *, from_server: bool = False
+) -> dict[str, object] | None:
+    """Return what the core takes for `properties` in a packet that a client sends, or a server.
 
     Any object will do that has the attributes of `Properties`, so it may come from another library;
     and a dictionary whose keys are their names, as attributes (`ContentType`), in words
@@ -218,6 +220,9 @@ def to_native(properties: PropertiesLike | None, packet_type: int) -> dict[str, 
         if packet_type not in row.packets:
             packet = packet_name(packet_type)
             raise MQTTException(f"Property {attribute} does not apply to packet type {packet}")
+        if from_server:
+            native[row.native] = _checked(row, value)
+            continue
         if packet_type == PacketTypes.PUBLISH and attribute == "SubscriptionIdentifier":
             # A received message may have it, and then be published again as it is. (MQTT-3.3.4-6)
             raise MQTTException(f"Property {attribute} must not be given to publish: leave it out")

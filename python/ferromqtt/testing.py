@@ -37,6 +37,7 @@ from ferromqtt._native import Broker, Recorder, TestAuthority
 from ferromqtt._recording import ReplayError, diff, is_same_file, path_of, recorder, show
 from ferromqtt._transport import memory
 from ferromqtt.client import Client
+from ferromqtt.exceptions import MqttError
 from ferromqtt.reasons import ReasonCode
 
 if TYPE_CHECKING:
@@ -192,6 +193,8 @@ class TestBroker(BrokerFaults):
         self._options = options
         self._recorder: Recorder | None = None
         self._recording: str | None = None
+        self._watched: list[Broker] | None = None
+        """What was made, one for each start, if somebody looks at it after a stop too."""
         self._broker: Broker | None = self._new_broker()
         self._record(record, record_payloads)  # behind all that can be wrong: it empties the file
         self._host: Host | None = None
@@ -226,8 +229,9 @@ class TestBroker(BrokerFaults):
         whenever it comes. See docs/recordings.md.
 
         The first packet that does not fit closes all connections, and leaving `async with` raises
-        `ReplayError`, as it does when something is left of the recording. An exception that leaves
-        the block anyway gets a note instead. `check_replay` tells the same at any time.
+        `ReplayError`, as it does when something is left of the recording. It is raised from
+        the MqttError that the program then got; any other exception that leaves the block gets it
+        as a note instead. `check_replay` tells the same at any time.
 
         What happened can be asked as of any broker: `published`, `packets`, `chart`, `wait_for`,
         `check_published`, `idle`. Rules, `link`, `restart`, `publish` and other verbs raise
@@ -273,7 +277,15 @@ class TestBroker(BrokerFaults):
             broker.replay(self._recording)
         if self._recorder is not None:
             broker.record(self._recorder)
+        if self._watched is not None:
+            self._watched.append(broker)
         return broker
+
+    def _watch(self) -> list[Broker]:
+        """Return the core, to which the cores of later starts are added."""
+        if self._watched is None:
+            self._watched = [self._core()]
+        return self._watched
 
     def check_replay(self) -> None:
         """Check that the replay went as it was recorded, and is finished.
@@ -584,8 +596,9 @@ class TestBroker(BrokerFaults):
     def _check_listens(self) -> None:
         if not self._listens:
             raise RuntimeError(
-                "The test broker has no address, since it does not listen (listen=False): give the "
-                "client the broker itself, Client(broker)"
+                "The test broker has no address of its own, since it does not listen "
+                "(listen=False): give the client the broker itself, Client(broker), or where a "
+                "program needs an address, that of `await broker.listen()`"
             )
 
     async def __aenter__(self) -> Self:
@@ -599,11 +612,16 @@ class TestBroker(BrokerFaults):
         traceback: TracebackType | None,
     ) -> None:
         failure = self._broker and self._broker.replay_failure()
-        await self.stop()
+        try:
+            await self.stop()
+        except OSError as unwritten:
+            if error is None:
+                raise
+            error.add_note(f"{type(unwritten).__name__}: {unwritten}")
+        if failure and (error is None or isinstance(error, MqttError)):
+            raise ReplayError(failure) from error  # the replay has ended the client's connection
         if failure and error is not None:
             error.add_note(failure)
-        elif failure:
-            raise ReplayError(failure)
 
 
 def _check_address(host: str, port: int) -> None:
@@ -622,5 +640,6 @@ def _port_of(server: asyncio.Server, requested: int) -> int:
 
 def _elsewhere() -> RuntimeError:
     return RuntimeError(
-        "The test broker serves another event loop: use it there, or stop it there first"
+        "The test broker serves another event loop: use it there, or stop it there first (of a "
+        "fixture: the loop of the test, and not that of another fixture or of asyncio.run)"
     )

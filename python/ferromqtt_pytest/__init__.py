@@ -18,6 +18,7 @@ uses one of the fixtures.
 
 from __future__ import annotations
 
+import argparse
 import functools
 import inspect
 from typing import TYPE_CHECKING, Any
@@ -152,9 +153,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--mqtt-seeds",
         metavar="N",
-        type=int,
+        type=_at_least_one,
         help="play tests with seeds for so many, whatever their markers say",
     )
+
+
+def _at_least_one(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("it must be 1 or more, or nothing would be tested")
+    return count
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -34,4 +34,9 @@ def leave_as_it_is(config: pytest.Config) -> None:
     """Have ferromqtt imported without pytest's finder until the end of the run."""
     finder = _AsItIs()
     sys.meta_path.insert(0, finder)
-    config.add_cleanup(lambda: sys.meta_path.remove(finder))
+
+    def no_longer() -> None:
+        if finder in sys.meta_path:  # a test may have set another list
+            sys.meta_path.remove(finder)
+
+    config.add_cleanup(no_longer)

@@ -9,38 +9,34 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from ferromqtt._native import Broker
     from ferromqtt.testing import TestBroker
 
 _CHART_LINES = 30
 
 
-class _Watched:
+class Watched:
     """The broker of a test, whose journal and rules are read also after the test has stopped it."""
 
     def __init__(self, broker: TestBroker) -> None:
         self._broker = broker
-        self._first = broker._core()  # noqa: SLF001 - a stop of the broker only lets go of it
+        self._cores = broker._watch()  # noqa: SLF001 - a stop of the broker only lets go of them
 
     def unused_faults(self) -> list[str]:
         """Return the rules that never fired although they were expected to."""
-        return [rule for core in self._cores() for rule in core.unused_faults()]
+        of_cores = [rule for core in self._cores for rule in core.unused_faults()]
+        return of_cores + self._broker._without_action()  # noqa: SLF001
 
     def chart(self) -> str:
         """Return the newest packets as a sequence chart."""
-        return "".join(core.chart(_CHART_LINES) for core in self._cores())
-
-    def _cores(self) -> list[Broker]:
-        last = self._broker._broker  # noqa: SLF001 - another one after a stop and a start
-        return [self._first] if last in (None, self._first) else [self._first, last]
+        return "".join(core.chart(_CHART_LINES) for core in self._cores[-2:])
 
 
-_WATCHED = pytest.StashKey[_Watched]()
+_WATCHED = pytest.StashKey[Watched]()
 
 
 def watch(item: pytest.Item, broker: TestBroker) -> None:
     """Report on a test by its broker."""
-    item.stash[_WATCHED] = _Watched(broker)
+    item.stash[_WATCHED] = Watched(broker)
 
 
 def unused_text(unused: list[str]) -> str:
@@ -80,7 +76,7 @@ def pytest_runtest_makereport(
     return report
 
 
-def _section(watched: _Watched, error: str) -> str:
+def _section(watched: Watched, error: str) -> str:
     """Return what the text of the error does not have already."""
     rules = [rule for rule in watched.unused_faults() if rule not in error]
     chart = watched.chart()

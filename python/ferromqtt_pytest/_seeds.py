@@ -28,6 +28,14 @@ _FUNCTION = pytest.StashKey["Callable[..., Coroutine[Any, Any, object]]"]()
 """The test's own function; what the item has may be a framework's around it."""
 
 
+class _Outcome(BaseException):
+    """What a test says of itself by `pytest.xfail` or `pytest.exit`: no failure of a seed."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
 class OfEachSeed:
     """Stands for what a play of the test has in its place."""
 
@@ -81,26 +89,35 @@ def _play(
     item: pytest.Function, function: Callable[..., Coroutine[Any, Any, object]], **given: object
 ) -> None:
     __tracebackhide__ = True
-    from ferromqtt.testing import SeedFailure, run_seeds  # noqa: PLC0415 - not before it is needed
+    from ferromqtt._chaos import SeedFailure, play_seeds, run_seeds  # noqa: PLC0415 - seldom used
 
     options = _item.broker_options(item)
 
     async def play(chaos: Chaos) -> None:
         broker = _broker_of(chaos, options)
-        async with contextlib.AsyncExitStack() as stack:
-            mine = await _arguments(given, chaos, broker, stack)
-            await function(**(given | mine))
-        if unused := broker.unused_faults():
+        watched = _report.Watched(broker)
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                mine = await _arguments(given, chaos, broker, stack)
+                await function(**(given | mine))
+        except (pytest.xfail.Exception, pytest.exit.Exception) as error:
+            raise _Outcome(error) from None
+        if unused := watched.unused_faults():
             raise AssertionError(_report.unused_text(unused))
 
     # What pytest.fail raises is no Exception; a skip is no failure.
     failures = (Exception, pytest.fail.Exception)
     try:
-        run_seeds(play, _seeds(item), failures=failures)
+        if (chosen := _of_command_line(item)) is not None:
+            play_seeds(play, chosen, failures=failures)
+        else:
+            run_seeds(play, _item.settings(item).get("seeds", _DEFAULT), failures=failures)
     except SeedFailure as failure:
         replay = shlex.quote(item.nodeid)
         failure.add_note(f"With pytest: pytest {replay} --mqtt-seed {failure.seed}")
         raise
+    except _Outcome as outcome:
+        raise outcome.error from None
 
 
 def _broker_of(chaos: Chaos, options: Any) -> TestBroker:  # noqa: ANN401 - BrokerOptions
@@ -128,11 +145,10 @@ async def _arguments(
     return {name: value for name, value in mine.items() if name in given}
 
 
-def _seeds(item: pytest.Item) -> int | Iterable[int]:
+def _of_command_line(item: pytest.Item) -> Iterable[int] | None:
+    """Return the seeds that the options name; they go before the environment and the marker."""
     one: int | None = item.config.getoption("mqtt_seed")
     if one is not None:
         return [one]
-    count: int | None = item.config.getoption("mqtt_seeds")
-    if count is None:
-        count = _item.settings(item).get("seeds", _DEFAULT)
-    return count
+    count: int | None = item.config.getoption("mqtt_seeds")  # checked when it was read
+    return None if count is None else range(count)

@@ -48,9 +48,16 @@ class VirtualTime:
         return _running().hold_time()
 
 
+_WEEK = 604_800.0
+"""How far the clock of a loop goes, in seconds; `VirtualTime.end_at` sets another end.
+
+A test that waits for what never comes gets there, with each Keep Alive of its clients on the way.
+"""
+
+
 def virtual_loop() -> VirtualLoop:
-    """Return a new loop that records the jumps of its clock."""
-    return VirtualLoop(record_jumps=True)
+    """Return a new loop for a test, which records the jumps of its clock."""
+    return VirtualLoop(record_jumps=True, end_at=_WEEK)
 
 
 def _running() -> VirtualLoop:

@@ -233,6 +233,24 @@ async def test_a(virtual_time, mqtt_client):
     result.stdout.fnmatch_lines(["E *test_a (*"])
 
 
+def test_a_test_that_waits_for_what_never_comes_ends_after_a_week(
+    pytester: pytest.Pytester,
+) -> None:
+    source = """
+async def test_a(virtual_time, mqtt_client):
+    await anext(mqtt_client.messages)
+
+async def test_another_end(virtual_time):
+    virtual_time.end_at(700_000)
+    await asyncio.sleep(650_000)
+
+def test_nothing_is_left(): ...
+"""
+    result = run(pytester, BEGIN + source, "-W", "error")
+    result.assert_outcomes(failed=1, passed=2)
+    result.stdout.fnmatch_lines(["*StuckError: The virtual time has reached its end, 604800 s *"])
+
+
 def test_time_stands_still_while_it_is_held(pytester: pytest.Pytester) -> None:
     source = """
 import threading

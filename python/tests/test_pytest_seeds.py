@@ -117,6 +117,76 @@ async def test_a(mqtt_broker, chaos):
     )
 
 
+def test_a_rule_that_never_fired_is_missed_also_when_the_broker_was_stopped(
+    pytester: pytest.Pytester,
+) -> None:
+    source = """
+async def test_a(mqtt_broker, chaos):
+    mqtt_broker.sends(PUBACK).lose()
+    await mqtt_broker.stop()
+
+async def test_b(mqtt_broker):
+    for kind in (PUBACK, PUBREC, PUBLISH):
+        await mqtt_broker.stop()
+        await mqtt_broker.start()
+        mqtt_broker.sends(kind).lose()
+    mqtt_broker.sends(PUBCOMP)
+"""
+    imports = "\nfrom ferromqtt.testing import PUBACK, PUBCOMP, PUBLISH, PUBREC\n"
+    result = run(pytester, BEGIN + imports + source)
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*sends PUBACK lose*",
+            "*sends PUBACK lose*",
+            "*sends PUBREC lose*",
+            "*sends PUBLISH lose*",
+            "*sends PUBCOMP (which does nothing: *",
+        ]
+    )
+
+
+def test_what_a_test_says_of_itself_is_no_failure_of_a_seed(pytester: pytest.Pytester) -> None:
+    source = """
+async def test_known(chaos):
+    pytest.xfail("known")
+
+async def test_end(chaos):
+    pytest.exit("enough", 3)
+
+async def test_not_run(chaos): ...
+"""
+    result = run(pytester, BEGIN + source)
+    result.assert_outcomes(xfailed=1)
+    assert result.ret == 3
+
+
+def test_the_options_go_before_the_environment(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FERROMQTT_SEED", "77")
+    source = """
+async def test_seed(chaos):
+    print(f"played {chaos.seed}")
+"""
+    for options, played in (
+        ((), ["77"]),
+        (("--mqtt-seed", "5"), ["5"]),
+        (("--mqtt-seeds", "2"), ["0", "1"]),
+    ):
+        result = run(pytester, BEGIN + source, "-s", *options)
+        result.assert_outcomes(passed=1)
+        found = [line for line in result.outlines if "played " in line]
+        assert [line.split("played ")[1].split(".")[0] for line in found] == played
+
+
+@pytest.mark.parametrize("count", ["0", "-5"])
+def test_no_seeds_are_refused(pytester: pytest.Pytester, count: str) -> None:
+    result = run(pytester, "async def test_a(chaos): assert False", f"--mqtt-seeds={count}")
+    result.stderr.fnmatch_lines(["*--mqtt-seeds: it must be 1 or more, or nothing would be tested"])
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
 def test_what_a_test_with_seeds_cannot_have_is_said(
     pytester: pytest.Pytester, builtin: BuiltinBroker
 ) -> None:

@@ -1,6 +1,7 @@
 """Recordings of clients and of the test broker, their replay, and what differs in two."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import runpy
@@ -14,7 +15,7 @@ import pytest
 
 from ferromqtt import Client, MqttError, ProtocolVersion, TLSParameters
 from ferromqtt.blocking import Client as BlockingClient
-from ferromqtt.testing import PUBACK, PUBLISH, ReplayError, TestBroker, diff, show
+from ferromqtt.testing import PINGRESP, PUBACK, PUBLISH, ReplayError, TestBroker, diff, show
 from support.clients import LIMIT, receive, unique
 from support.loops import LoopRunner
 from support.mosquitto import PASSWORD, USERNAME, Mosquitto
@@ -195,20 +196,31 @@ def test_another_program_fails_with_what_came_and_what_was_expected(tmp_path: Pa
         async with broker.client("a") as client:
             await client.publish(topic, "secret", qos=1)
 
+    async def divide_behind(path: Path) -> None:
+        async with TestBroker.from_recording(path, listen=False) as broker:
+            with contextlib.suppress(MqttError):
+                await program(broker, "lewel")
+            _ = 1 / 0
+
     async def main() -> None:
         async with recording_broker(path) as broker:
             await program(broker, "level")
         with pytest.raises(ReplayError, match="packets of the recording are left"):
             async with TestBroker.from_recording(path, listen=False):
                 pass
-        with pytest.raises(MqttError) as raised:
+        with pytest.raises(ReplayError) as raised:
             async with TestBroker.from_recording(path, listen=False) as broker:
                 await program(broker, "lewel")
-        (note,) = raised.value.__notes__
-        assert 'came:     -> PUBLISH topic "lewel"' in note
-        assert 'expected: line 5 of the recording, client "a": -> PUBLISH topic "level"' in note
-        assert "nearest:  line 5" in note
-        assert "secret" not in note
+        assert isinstance(raised.value.__cause__, MqttError)
+        text = str(raised.value)
+        assert 'came:     -> PUBLISH topic "lewel"' in text
+        assert 'expected: line 5 of the recording, client "a": -> PUBLISH topic "level"' in text
+        assert "nearest:  line 5" in text
+        assert "secret" not in text
+        with pytest.raises(ZeroDivisionError) as other:
+            await divide_behind(path)
+        (note,) = other.value.__notes__
+        assert note == text
         broker = TestBroker.from_recording(path, listen=False)
         with pytest.raises(MqttError):
             await program(broker, "lewel")
@@ -337,6 +349,7 @@ def test_a_replay_refuses_what_it_cannot_do(tmp_path: Path) -> None:
         lambda: broker.forget_session("p"),
         lambda: broker.take_over("p"),
         lambda: broker.kill("p"),
+        lambda: broker.send("p", PINGRESP),
         lambda: broker.send_raw("p", b""),
         lambda: broker.session("p"),
         lambda: broker.disconnect_client("p", 0x89),

@@ -240,10 +240,30 @@ def test_what_is_no_test_or_seed_is_refused() -> None:
         (test, "all", TypeError, "seed must be int"),
         (test, 1.5, TypeError, "seeds must be int"),
         (test, [-1], ValueError, "a seed must be a number of 64 bits, not -1"),
+        (test, 0, ValueError, "there is no seed to play, so nothing was tested"),
+        (test, [], ValueError, "there is no seed to play, so nothing was tested"),
     ]
     for program, seeds, kind, text in wrong:
         with pytest.raises((kind, SeedFailure), match=text):
             run_seeds(program, seeds)  # type: ignore[arg-type]
+
+
+def test_seeds_are_played_by_loops_of_their_own() -> None:
+    async def main() -> None:
+        run_seeds(publish_some)
+
+    with pytest.raises(RuntimeError, match="call it from a function that is not async"):
+        asyncio.run(main())
+
+
+def test_a_wrong_argument_is_no_matter_of_chance() -> None:
+    async def test(chaos: Chaos) -> None:
+        chaos.faults(cuts=2)
+
+    text = str(failure_of(test))
+    assert "cuts must be a probability from 0 to 1, not 2" in text
+    assert "It fails without any fault." in text
+    assert "passed when it was played again" not in text
 
 
 @pytest.mark.parametrize(

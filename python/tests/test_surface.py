@@ -115,6 +115,26 @@ def test_names_that_are_seldom_used_are_imported_when_asked_for() -> None:
     subprocess.run([sys.executable, "-c", LAZY], check=True, timeout=60)
 
 
+@pytest.mark.parametrize(
+    "name", ["ferromqtt", "ferromqtt.blocking", "ferromqtt.events", "ferromqtt.testing"]
+)
+def test_the_types_of_what_is_public_can_be_read(name: str) -> None:
+    """Tools for documentation do, and frameworks that look at signatures."""
+    module = importlib.import_module(name)
+    for exported in module.__all__:
+        value = getattr(module, exported)
+        functions = [(exported, value)] if inspect.isfunction(value) else []
+        if inspect.isclass(value):
+            functions = [
+                (f"{exported}.{attribute}", member.fget if isinstance(member, property) else member)
+                for attribute, member in inspect.getmembers(value)
+                if not attribute.startswith("_")
+            ]
+        for what, function in functions:
+            if inspect.isfunction(function):
+                assert isinstance(typing.get_type_hints(function), dict), what
+
+
 def test_connect_error_is_in_exceptions_and_not_at_the_top_of_the_shim_1_1(
     shim: ModuleType,
 ) -> None:

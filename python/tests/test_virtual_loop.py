@@ -420,6 +420,23 @@ def test_a_stuck_program_cleans_up() -> None:
     assert cleaned == [5]
 
 
+def test_what_is_stuck_does_not_go_on_when_the_loop_runs_again() -> None:
+    went_on: list[str] = []
+
+    async def main() -> None:
+        await never
+        went_on.append("main")
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        never = runner.get_loop().create_future()
+        with pytest.raises(StuckError):
+            runner.run(main())
+        never.cancel()
+        runner.run(asyncio.sleep(1))
+        assert not asyncio.all_tasks(runner.get_loop())
+    assert went_on == []
+
+
 def test_a_program_that_goes_on_forever_ends_at_the_limit() -> None:
     times: list[float] = []
 
@@ -448,7 +465,8 @@ def test_a_program_that_goes_on_after_the_limit_is_stopped_again() -> None:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(60)
 
-    with pytest.raises(StuckError, match="reached its end, 4200 s"):
+    # An hour for the task that was cancelled first, and one for closing the loop.
+    with pytest.raises(StuckError, match="reached its end, 7800 s"):
         run(main)
 
 

@@ -22,6 +22,7 @@ mod faults;
 mod journal;
 mod listening;
 mod options;
+mod packet;
 
 pub(crate) use listening::{TestAuthority, WebSocketServer};
 
@@ -390,6 +391,17 @@ impl Broker {
         Self::with_time(slf, |core, now| core.kill_client(now, client))
     }
 
+    /// Sends a client a packet of this type and these fields; `False` when it has no link.
+    fn send_packet(
+        slf: &Bound<'_, Self>,
+        client: &str,
+        kind: u8,
+        fields: &Bound<'_, PyDict>,
+    ) -> PyResult<bool> {
+        let packet = packet::of_server(kind, fields)?;
+        Self::with_time(slf, |core, now| core.send_packet(now, client, &packet))
+    }
+
     fn send_raw(slf: &Bound<'_, Self>, client: &str, data: &[u8]) -> PyResult<bool> {
         let data = Bytes::copy_from_slice(data);
         Self::with_time(slf, |core, now| core.send_raw(now, client, data))
@@ -417,10 +429,21 @@ impl Broker {
         journal::packets(&slf.read().core, kind, client, sends)
     }
 
-    /// The messages that the broker accepted.
-    fn published(slf: &Bound<'_, Self>, topic: &str) -> PyResult<Vec<journal::MessageTuple>> {
+    /// The messages that the broker accepted after the first `after`.
+    fn published(
+        slf: &Bound<'_, Self>,
+        topic: &str,
+        after: u64,
+    ) -> PyResult<Vec<journal::MessageTuple>> {
         let filter = journal::filter(topic)?;
-        Ok(journal::published(&slf.read().core, &filter))
+        Ok(journal::published(&slf.read().core, &filter, after))
+    }
+
+    /// How many messages the broker has accepted, and how many of them the journal still holds; `None` without a journal.
+    fn accepted(slf: &Bound<'_, Self>) -> Option<(u64, usize)> {
+        let broker = slf.read();
+        let journal = broker.core.journal()?;
+        Some((journal.accepted(), journal.messages().count()))
     }
 
     /// The newest lines of the journal as a sequence chart.

@@ -46,7 +46,8 @@ fn seconds(journal: &BrokerJournal, at: Instant) -> f64 {
     at.saturating_duration_since(began).as_secs_f64()
 }
 
-pub(super) fn published(broker: &Broker, filter: &MessageFilter) -> Vec<MessageTuple> {
+/// The messages that were accepted after the first `after` and that the filter selects.
+pub(super) fn published(broker: &Broker, filter: &MessageFilter, after: u64) -> Vec<MessageTuple> {
     let Some(journal) = broker.journal() else {
         return Vec::new();
     };
@@ -60,7 +61,7 @@ pub(super) fn published(broker: &Broker, filter: &MessageFilter) -> Vec<MessageT
             message.retain,
         )
     };
-    journal.published(filter).map(tuple).collect()
+    journal.published_after(after, filter).map(tuple).collect()
 }
 
 pub(super) fn packets(

@@ -168,7 +168,7 @@ fn versions(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<ProtocolVersio
     value.try_iter()?.map(|value| version(value?)).collect()
 }
 
-fn wrong_type(name: &str, wanted: &str, value: &Bound<'_, PyAny>) -> PyErr {
+pub(super) fn wrong_type(name: &str, wanted: &str, value: &Bound<'_, PyAny>) -> PyErr {
     match value.get_type().qualname() {
         Ok(given) => PyTypeError::new_err(format!("{name} must be {wanted}, not {given}")),
         Err(error) => error,
@@ -188,7 +188,7 @@ fn whole(name: &str, value: &Bound<'_, PyAny>, least: u64, most: u64) -> PyResul
     }
 }
 
-fn nonzero_u16(name: &str, value: &Bound<'_, PyAny>) -> PyResult<NonZeroU16> {
+pub(super) fn nonzero_u16(name: &str, value: &Bound<'_, PyAny>) -> PyResult<NonZeroU16> {
     let number = whole(name, value, 1, u16::MAX.into())? as u16;
     Ok(NonZeroU16::MIN.saturating_add(number - 1))
 }
@@ -202,7 +202,7 @@ fn any_u32(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u32> {
     Ok(whole(name, value, 0, u32::MAX.into())? as u32)
 }
 
-fn qos(name: &str, value: &Bound<'_, PyAny>) -> PyResult<QoS> {
+pub(super) fn qos(name: &str, value: &Bound<'_, PyAny>) -> PyResult<QoS> {
     let qos = whole(name, value, 0, 2)? as u8;
     Ok(QoS::from_value(qos).unwrap_or_default())
 }
@@ -222,7 +222,7 @@ fn count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
     Ok(whole(name, value, 0, LARGEST_COUNT)? as usize)
 }
 
-fn flag(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+pub(super) fn flag(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
     value.extract().map_err(|_| wrong_type(name, "bool", value))
 }
 

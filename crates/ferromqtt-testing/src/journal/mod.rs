@@ -116,12 +116,29 @@ impl BrokerJournal {
         self.messages.entries.iter().map(|(_, message)| message)
     }
 
+    /// How many messages the broker has accepted, those that were dropped from the journal included.
+    pub fn accepted(&self) -> u64 {
+        self.messages.dropped + self.messages.entries.len() as u64
+    }
+
     /// The messages that the broker accepted and `filter` selects.
     pub fn published<'a>(
         &'a self,
         filter: &'a MessageFilter,
     ) -> impl DoubleEndedIterator<Item = &'a JournalMessage> + Clone {
         self.messages().filter(|message| filter.selects(message))
+    }
+
+    /// As [`published`](Self::published), of the messages that were [accepted](Self::accepted) after the first `count`: what
+    /// is new to one who has seen so many.
+    pub fn published_after<'a>(
+        &'a self,
+        count: u64,
+        filter: &'a MessageFilter,
+    ) -> impl Iterator<Item = &'a JournalMessage> + Clone {
+        let seen = count.saturating_sub(self.messages.dropped);
+        let new = (self.messages()).skip(usize::try_from(seen).unwrap_or(usize::MAX));
+        new.filter(|message| filter.selects(message))
     }
 
     /// How many entries were dropped because the journal was full.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ferromqtt import MqttError, _wheel
 from ferromqtt import __main__ as commands
-from ferromqtt.testing import PUBACK, Chaos, TestBroker, run_seeds
+from ferromqtt.testing import CONNECT, PUBACK, PUBLISH, Chaos, TestBroker, run_seeds
 from support.provocations.registry import BROKER, COMMANDS, Given, World, provokes
 
 
@@ -129,6 +129,12 @@ def making_faults(part: str, make: Callable[[TestBroker], object]) -> None:
 making_faults("No client", lambda broker: broker.link("c").cut())
 making_faults("must be a PacketKind", lambda broker: broker.sends(16))
 making_faults("contradict each other", lambda broker: broker.sends(PUBACK).lose().hold())
+making_faults("no server sends", lambda broker: broker.send("c", CONNECT))
+making_faults("{packet} needs {field}", lambda broker: broker.send("c", PUBACK))
+making_faults(
+    "{packet} has no {field}", lambda broker: broker.send("c", PUBACK, packet_id=1, topic="a")
+)
+making_faults("PUBLISH of QoS 0", lambda broker: broker.send("c", PUBLISH, packet_id=1))
 making_faults("from 0 to", lambda broker: broker.sends(PUBACK).delay(-1))
 making_faults('is no duration such as "3s"', lambda broker: broker.link("c").latency("3"))
 making_faults("must not be negative", lambda broker: broker.sends(PUBACK).garbage(-1))
