@@ -470,7 +470,8 @@ class BrokerFaults:
         socket, nor what the program is about to do.
 
         Raises:
-            TimeoutError: It took longer than `within`, in the loop's time. Its note is the `chart`.
+            TimeoutError: It took longer than `within`, in the loop's time. Its text says what is
+                pending, and its note is the `chart`.
 
         """
         limit = _seconds(duration_text("within", within))
@@ -484,8 +485,15 @@ class BrokerFaults:
                             await host.changed()
                     await TURN
         except TimeoutError:
-            error = TimeoutError(f"The test broker is not idle after {limit:g} s")
+            pending = "; ".join(self._unfinished())
+            error = TimeoutError(f"The test broker is not idle after {limit:g} s: {pending}")
             raise self._with_chart(error) from None
+
+    def _unfinished(self) -> list[str]:
+        lines = self._core().unfinished()
+        if self._has_outgoing():
+            lines.append("a client has messages that are not sent and acknowledged to the end")
+        return lines or ["bytes are on their way in a connection in memory"]
 
     def _with_chart(self, error: Exception) -> Exception:
         error.add_note(self.chart())

@@ -302,8 +302,9 @@ def test_what_is_no_recording_is_refused_with_its_line(tmp_path: Path) -> None:
     ]:
         path.write_bytes(text)
         for read in (show, TestBroker.from_recording, lambda it: diff(it, it)):
-            with pytest.raises(ValueError, match=problem):
+            with pytest.raises(ValueError, match=problem) as caught:
                 read(path)
+            assert str(path) in str(caught.value)
     TestBroker(record=hashes)
     with pytest.raises(ValueError, match="has no payloads"):
         TestBroker.from_recording(hashes)

@@ -60,7 +60,7 @@ async fn serve(with: BrokerRun) -> Result<(), String> {
     );
     let signal = stop_asked.await;
     let stats = broker.stats();
-    for rule in broker.unused_faults() {
+    for rule in broker.explain_unused_faults() {
         eprintln!("ferromqtt: a fault never happened: {rule}");
     }
     broker.stop().await;

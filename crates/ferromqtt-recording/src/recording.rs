@@ -45,6 +45,14 @@ pub enum RecordingError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// Something is wrong with what a file holds.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: Box<Self>,
+    },
     /// It was written by a later version of this library.
     #[error(
         "the recording has version {version} of the format, and this library reads version 1: update it"
@@ -59,14 +67,17 @@ impl Recording {
     /// Reads a file.
     ///
     /// # Errors
-    /// When it cannot be read, and when it is no recording: with the number of the first line that is wrong.
+    /// When it cannot be read, and when it is no recording: with the file and the number of the first line that is wrong.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, RecordingError> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(|error| RecordingError::Unreadable {
             path: path.to_owned(),
             error,
         })?;
-        text.parse()
+        text.parse().map_err(|error| RecordingError::File {
+            path: path.to_owned(),
+            error: Box::new(error),
+        })
     }
 
     /// Whether it has payloads, and the bytes of packets: what a replay needs.

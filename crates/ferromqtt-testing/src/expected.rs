@@ -183,8 +183,11 @@ impl TestBroker {
         let text = format!(
             "that nothing came proves nothing for {filter} while the test broker is not idle, since a message may still be on its way: await TestBroker::idle first, or look whether TestBroker::published is empty where that is meant"
         );
+        let unfinished: String = (self.unfinished().iter())
+            .map(|line| format!("  not idle: {line}\n"))
+            .collect();
         Err(NotPublished {
-            text: format!("{text}\n{}", self.chart()),
+            text: format!("{text}\n{unfinished}{}", self.chart()),
         })
     }
 

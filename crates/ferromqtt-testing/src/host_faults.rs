@@ -66,6 +66,11 @@ impl TestBroker {
         self.call(|broker, _| broker.unused_faults())
     }
 
+    /// [`Broker::explain_unused_faults`].
+    pub fn explain_unused_faults(&self) -> Vec<String> {
+        self.shared.lock().broker.explain_unused_faults()
+    }
+
     /// [`Broker::set_fault_seed`].
     #[track_caller]
     pub fn set_fault_seed(&self, seed: u64) {
@@ -236,5 +241,22 @@ impl TestBroker {
             && self.shared.lock().broker.is_idle()
             && self.shared.unsent.load(Ordering::Acquire) == 0
             && self.shared.traffic.is_empty()
+    }
+
+    /// What [`TestBroker::idle`] waits for, a line each; empty when it is idle. For a wait that took too long.
+    pub fn unfinished(&self) -> Vec<String> {
+        let mut lines = self.shared.lock().broker.unfinished();
+        if self.shared.clients.have_outgoing() {
+            lines.push(
+                "a client has messages that are not sent and acknowledged to the end".to_owned(),
+            );
+        }
+        if self.shared.unsent.load(Ordering::Acquire) > 0 {
+            lines.push("a client does not read what the broker writes".to_owned());
+        }
+        if !self.shared.traffic.is_empty() {
+            lines.push("bytes in a connection in memory that nobody has read".to_owned());
+        }
+        lines
     }
 }

@@ -99,6 +99,12 @@ fn what_is_no_recording_is_refused_with_its_line() {
     ] {
         assert!(error(text).contains(part), "{text}: {}", error(text));
     }
+    let path = std::env::temp_dir().join(format!("{}-junk.mqttlog", std::process::id()));
+    std::fs::write(&path, "hello\n").unwrap();
+    let junk = Recording::read(&path).unwrap_err().to_string();
+    std::fs::remove_file(&path).unwrap();
+    let named = format!("{}: line 1 is no line of a recording", path.display());
+    assert!(junk.starts_with(&named), "{junk}");
     let missing = Recording::read("/nowhere/session.mqttlog").unwrap_err();
     assert!(
         missing.to_string().contains("/nowhere/session.mqttlog"),

@@ -12,6 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use ferromqtt_proto::packet::{Packet, Properties};
 
+pub(crate) use chart::shown_client;
 pub use filter::PacketFilter;
 pub use misses::MessageFilter;
 pub(crate) use records::JournalEntryId;
@@ -148,7 +149,8 @@ impl BrokerJournal {
 
     /// The newest `most` packets and changes of links as a sequence chart: a line each, times relative to the first. A client's
     /// packets point to the right, the broker's to the left, and one that did not come to its receiver ends in an `x`, because
-    /// of a fault or because its link ended. One that is still on its way, held back or behind a partition, is dotted.
+    /// of a fault or because its link ended. One that is still on its way, held back or behind a partition, is dotted. Pings of a
+    /// link that come again and again are one line.
     /// Payloads are shortened.
     pub fn chart(&self, most: usize) -> String {
         chart::draw(self, most)

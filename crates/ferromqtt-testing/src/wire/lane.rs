@@ -260,6 +260,22 @@ impl Lane {
         self.transit.is_empty() && self.postponed.is_empty() && self.arriving.is_empty()
     }
 
+    /// What it holds, for people; `more` is what stands behind it.
+    pub(crate) fn unfinished(&self, more: bool) -> Option<String> {
+        let mut parts = self.postponed.unfinished();
+        if !self.transit.is_empty() {
+            let why = match self.conditions.stalled {
+                true => "stopped by a stall or a partition",
+                false => "on their way",
+            };
+            parts.push(format!("{} bytes {why}", self.in_transit));
+        }
+        if !self.arriving.is_empty() || more {
+            parts.push("a packet whose end has not come".to_owned());
+        }
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
     /// Bytes that it holds.
     pub(crate) fn held(&self) -> usize {
         self.in_transit + self.postponed.bytes() + self.arriving.len()

@@ -12,7 +12,7 @@ use super::{Reachable, WireLink};
 use crate::broker::Broker;
 use crate::connection::ConnectionId;
 use crate::faults::{FaultError, FaultId, FaultRule};
-use crate::journal::{BrokerJournal, BrokerSide, LinkChange};
+use crate::journal::{BrokerJournal, BrokerSide, LinkChange, shown_client};
 use crate::message::PublishedMessage;
 use crate::session::SessionId;
 
@@ -78,6 +78,13 @@ impl Broker {
         let wire = self.wire.iter();
         wire.flat_map(|wire| wire.faults.unused().cloned())
             .collect()
+    }
+
+    /// The texts of [`Broker::unused_faults`], each with what is known of why it never fired: how many packets matched before
+    /// its turn, or that the other side sent such packets. A line each, for the failure of a test.
+    pub fn explain_unused_faults(&self) -> Vec<String> {
+        let wire = self.wire.iter();
+        wire.flat_map(|wire| wire.faults.explain_unused()).collect()
     }
 
     /// Lets the packets go that a rule holds ([`FaultAction::Hold`](crate::FaultAction::Hold)); returns how many those were.
@@ -421,6 +428,29 @@ impl Broker {
     }
 }
 
+impl Broker {
+    /// What keeps the broker from being [idle](Self::is_idle), a line each; empty when it is. For the failure of a test.
+    pub fn unfinished(&self) -> Vec<String> {
+        if let Some(replay) = self.replay() {
+            let busy = "the replay has something to send";
+            return (!replay.is_idle())
+                .then(|| busy.to_owned())
+                .into_iter()
+                .collect();
+        }
+        let links = self.wire.iter().flat_map(|wire| &wire.links);
+        let links = links.flat_map(|(&id, link)| link.unfinished(id));
+        let mut lines: Vec<_> = links.chain(self.sessions.unfinished()).collect();
+        let open = self.connections.values().filter(|it| !it.is_idle()).count();
+        if open > 0 {
+            lines.push(format!(
+                "{open} connections have unsent output, or are in the middle of their handshake or end"
+            ));
+        }
+        lines
+    }
+}
+
 /// A year: it can be added to any time.
 const LONGEST_LATENCY: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -446,5 +476,20 @@ impl WireLink {
             || (self.inbound.is_empty()
                 && self.arrived.is_empty()
                 && (!self.host_open || self.outbound.is_empty()))
+    }
+
+    /// What is on its way in each direction, for people.
+    fn unfinished(&self, id: ConnectionId) -> impl Iterator<Item = String> {
+        let client = shown_client(&self.client, id);
+        let incoming = self.inbound.unfinished(!self.arrived.is_empty());
+        let outgoing = self.outbound.unfinished(false).filter(|_| self.host_open);
+        let lanes = match self.half_open {
+            true => [None, None],
+            false => [
+                incoming.map(|what| format!("from {client}: {what}")),
+                outgoing.map(|what| format!("to {client}: {what}")),
+            ],
+        };
+        lanes.into_iter().flatten()
     }
 }
