@@ -167,8 +167,12 @@ impl TestBroker {
             let payloads: Vec<_> = payloads.take(50).map(shown_payload).collect();
             payloads.join(", ")
         };
+        let what = match found.is_empty() {
+            true => "nothing was published",
+            false => "other payloads were published",
+        };
         let headline = format!(
-            "other payloads were published\n  wanted: [{}]\n  found:  [{}]\n ",
+            "{what}\n  wanted: [{}]\n  found:  [{}]\n ",
             list(&mut payloads.iter().map(AsRef::as_ref)),
             list(&mut found.iter().map(|message| &message.payload[..])),
         );
