@@ -1,9 +1,7 @@
 //! The recipes of docs/testing.md, as the page has them; python/tests/test_docs_testing.py compares the two.
 #![cfg(all(feature = "testing", feature = "tls"))]
 
-use ferromqtt::testing::{
-    Listen, PacketType, TestBroker, assert_faults_fired, assert_published,
-};
+use ferromqtt::testing::{Listen, PacketType, TestBroker, assert_faults_fired, assert_published};
 use ferromqtt::{Client, Error, Options, QoS, ReasonCode, TlsOptions};
 
 async fn report_level(client: &Client, level: f64) -> Result<(), Error> {
