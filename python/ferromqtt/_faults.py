@@ -58,7 +58,7 @@ def duration_text(name: str, duration: Duration) -> str:
     """Return a duration as the core reads it, to the nanosecond."""
     if isinstance(duration, str):
         if not _DURATION.fullmatch(duration):
-            raise ValueError(f"{name}: {duration!r} is no duration such as '3s' or '50ms'")
+            raise ValueError(f"{duration!r} is no duration such as '3s' or '50ms'")
         return duration
     if not is_number(duration):
         raise wrong_type(name, "a number of seconds, or a str such as '3s'", duration)
