@@ -39,7 +39,10 @@ _SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0
 
 
 class BrokerFaults:
-    """The part of a `TestBroker` that makes faults, and tells what happened."""
+    """The part of a `TestBroker` that makes faults, and tells what happened.
+
+    Calls that make faults raise RuntimeError on a broker that replays a recording.
+    """
 
     _broker: Broker | None
     _host: Host | None
@@ -108,7 +111,7 @@ class BrokerFaults:
             if not isinstance(packet_id, int) or isinstance(packet_id, bool):
                 raise wrong_type("packet_id", "int", packet_id)
             place += f" packet_id {packet_id}"
-        fault = Fault(self._core, self._flush, place)
+        fault = Fault(self._acting, self._flush, place)
         self._begun = [*(begun for begun in self._begun if not begun.has_action()), fault]
         return fault
 
@@ -139,7 +142,7 @@ class BrokerFaults:
         """
         if not isinstance(seed, int) or isinstance(seed, bool):
             raise wrong_type("seed", "int", seed)
-        self._core().set_fault_seed(seed % (1 << 64))
+        self._acting().set_fault_seed(seed % (1 << 64))
 
     def play_faults(self, script: str) -> None:
         """Put a script of faults to work: a line for each rule or event, as a failing seed has it.
@@ -160,13 +163,13 @@ class BrokerFaults:
         """
         if not isinstance(script, str):
             raise wrong_type("script", "str", script)
-        play_faults(self._core(), script)
+        play_faults(self._acting(), script)
         self._flush()
 
     def link(self, client_identifier: str) -> Link:
         """Return the link of a client, for faults of the network."""
         _check_identifier(client_identifier)
-        return Link(self._core, self._flush, client_identifier)
+        return Link(self._acting, self._flush, client_identifier)
 
     def partition(self, *, hang: bool = False) -> None:
         """Cut the broker off: nothing passes on any link, and no end of one, until `heal`.
@@ -174,12 +177,12 @@ class BrokerFaults:
         What is sent meanwhile arrives then, as TCP sends it again. New connections are refused in
         memory and closed at once on a socket; with `hang` they are accepted, and nothing passes.
         """
-        self._core().partition(hang)
+        self._acting().partition(hang)
         self._flush()
 
     def heal(self) -> None:
         """End a partition, or the time that the broker is down."""
-        self._core().heal()
+        self._acting().heal()
         self._flush()
 
     async def restart(self, down_for: Duration = 0, *, keep: Iterable[str] = _KEEPS) -> None:
@@ -199,21 +202,21 @@ class BrokerFaults:
         if not keeps <= set(_KEEPS):
             raise ValueError("keep must be of 'sessions' and 'retained'")
         time = duration_text("down_for", down_for)
-        self._core().restart(time, "sessions" in keeps, "retained" in keeps)
+        self._acting().restart(time, "sessions" in keeps, "retained" in keeps)
         self._flush()
         await asyncio.sleep(_seconds(time))
 
     def forget_session(self, client_identifier: str) -> bool:
         """Forget a client's session, and cut its link; False when there is none."""
-        return self._done(self._core().forget_session(_check_identifier(client_identifier)))
+        return self._done(self._acting().forget_session(_check_identifier(client_identifier)))
 
     def take_over(self, client_identifier: str) -> bool:
         """Disconnect a client as another one with its identifier does; False without a client."""
-        return self._done(self._core().take_over(_check_identifier(client_identifier)))
+        return self._done(self._acting().take_over(_check_identifier(client_identifier)))
 
     def kill(self, client_identifier: str) -> bool:
         """Reset a client's link; its will is published at once. False without a link."""
-        return self._done(self._core().kill_client(_check_identifier(client_identifier)))
+        return self._done(self._acting().kill_client(_check_identifier(client_identifier)))
 
     def send(
         self,
@@ -274,13 +277,13 @@ class BrokerFaults:
         }
         fields = native_fields(of_kind, plain, payload, reason, reasons, properties)
         client = _check_identifier(client_identifier)
-        return self._done(self._core().send_packet(client, of_kind, fields))
+        return self._done(self._acting().send_packet(client, of_kind, fields))
 
     def send_raw(self, client_identifier: str, data: bytes) -> bool:
         """Send a client these bytes, past all rules; False when it has no link."""
         if not isinstance(data, bytes):
             raise wrong_type("data", "bytes", data)
-        return self._done(self._core().send_raw(_check_identifier(client_identifier), data))
+        return self._done(self._acting().send_raw(_check_identifier(client_identifier), data))
 
     async def publish(
         self, topic: str, payload: str | bytes = b"", *, qos: int = 0, retain: bool = False
@@ -297,7 +300,7 @@ class BrokerFaults:
         data = payload.encode() if isinstance(payload, str) else payload
         if not isinstance(data, bytes):
             raise wrong_type("payload", "str or bytes", payload)
-        self._core().publish(topic, data, check_qos(qos), bool(retain))
+        self._acting().publish(topic, data, check_qos(qos), bool(retain))
         self._flush()
 
     # What happened
@@ -467,7 +470,8 @@ class BrokerFaults:
         socket, nor what the program is about to do.
 
         Raises:
-            TimeoutError: It took longer than `within`, in the loop's time. Its note is the `chart`.
+            TimeoutError: It took longer than `within`, in the loop's time. Its text says what is
+                pending, and its note is the `chart`.
 
         """
         limit = _seconds(duration_text("within", within))
@@ -481,8 +485,15 @@ class BrokerFaults:
                             await host.changed()
                     await TURN
         except TimeoutError:
-            error = TimeoutError(f"The test broker is not idle after {limit:g} s")
+            pending = "; ".join(self._unfinished())
+            error = TimeoutError(f"The test broker is not idle after {limit:g} s: {pending}")
             raise self._with_chart(error) from None
+
+    def _unfinished(self) -> list[str]:
+        lines = self._core().unfinished()
+        if self._has_outgoing():
+            lines.append("a client has messages that are not sent and acknowledged to the end")
+        return lines or ["bytes are on their way in a connection in memory"]
 
     def _with_chart(self, error: Exception) -> Exception:
         error.add_note(self.chart())
@@ -494,6 +505,9 @@ class BrokerFaults:
         raise NotImplementedError
 
     def _core(self) -> Broker:
+        raise NotImplementedError
+
+    def _acting(self) -> Broker:
         raise NotImplementedError
 
     def _host_of_loop(self) -> Host:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self, TypeAlias
 
@@ -17,6 +18,8 @@ Duration: TypeAlias = float | str
 
 _LONGEST = 1e8
 """Seconds: the core takes 10,000 days at most."""
+
+_DURATION = re.compile(r"[0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h|d)")
 
 
 class PacketKind(enum.IntEnum):
@@ -54,6 +57,8 @@ def kind_of(kind: int | None) -> PacketKind | None:
 def duration_text(name: str, duration: Duration) -> str:
     """Return a duration as the core reads it, to the nanosecond."""
     if isinstance(duration, str):
+        if not _DURATION.fullmatch(duration):
+            raise ValueError(f"{duration!r} is no duration such as '3s' or '50ms'")
         return duration
     if not is_number(duration):
         raise wrong_type(name, "a number of seconds, or a str such as '3s'", duration)
@@ -256,7 +261,14 @@ class Fault:
     def _when(self, word: str, value: str | None) -> Self:
         shown = "always" if word == "times" and value is None else word
         before = dict(self._timing)
-        self._timing[word] = shown if value is None else f"{shown} {value}"
+        said = shown if value is None else f"{shown} {value}"
+        earlier = before.get(word)
+        if word == "times" and earlier and "always" in (earlier, said) and earlier != said:
+            raise ValueError(
+                f"{earlier} and {said} contradict each other in one fault rule: make two rules of "
+                "them, or leave one out"
+            )
+        self._timing[word] = said
         try:
             self._install()
         except ValueError:

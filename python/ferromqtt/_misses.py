@@ -48,7 +48,7 @@ def explain_json(headline: str, wanted: Wanted, broker: Broker) -> str:
         f"+{message.at:.3f} s"
         for _, message, differences in nearest[:_NEAREST]
     ]
-    lines += [f"  rule never fired: {rule}" for rule in broker.unused_faults()]
+    lines += [f"  rule never fired: {rule}" for rule in broker.explain_unused_faults()]
     return "\n".join([*lines, broker.chart(_CHART_LINES)])
 
 

@@ -31,10 +31,24 @@ def recorder(record: str | os.PathLike[str] | None, payloads: object) -> Recorde
     Raises:
         TypeError: As `check`.
         ValueError: As `check`.
-        OSError: The file cannot be made.
+        OSError: The file cannot be made, or another recorder writes to it.
     """
     check(record, payloads)
     return None if record is None else Recorder(path_of("record", record), bool(payloads))
+
+
+def is_same_file(recording: str, record: str | os.PathLike[str]) -> bool:
+    """Return whether both paths lead to one file that exists.
+
+    Raises:
+        TypeError: `record` is no path.
+    """
+    try:
+        return os.path.samefile(  # noqa: PTH121 - nothing else here needs pathlib
+            recording, path_of("record", record)
+        )
+    except OSError:
+        return False  # one of them is not there, or cannot be looked at
 
 
 def path_of(name: str, path: str | os.PathLike[str]) -> str:

@@ -33,8 +33,8 @@ from ferromqtt._client_keywords import MemoryClientKeywords, with_defaults_of
 from ferromqtt._faults import Duration, Fault, Link, PacketKind
 from ferromqtt._internals import internals_of
 from ferromqtt._journal import JournalMessage, JournalPacket
-from ferromqtt._native import Broker, TestAuthority
-from ferromqtt._recording import ReplayError, diff, path_of, recorder, show
+from ferromqtt._native import Broker, Recorder, TestAuthority
+from ferromqtt._recording import ReplayError, diff, is_same_file, path_of, recorder, show
 from ferromqtt._transport import memory
 from ferromqtt.client import Client
 from ferromqtt.exceptions import MqttError
@@ -164,7 +164,7 @@ class TestBroker(BrokerFaults):
         TypeError: There is no such option, or an argument has the wrong type.
         ValueError: The port, or the value of an option, is out of its range, or an address is given
             to a broker that is not to listen.
-        OSError: The file to record to cannot be made.
+        OSError: The file to record to cannot be made, or another recorder writes to it.
 
     """
 
@@ -181,9 +181,8 @@ class TestBroker(BrokerFaults):
         **options: Unpack[BrokerOptions],
     ) -> None:
         _check_address(host, port)
-        for name, flag in (("listen", listen), ("record_payloads", record_payloads)):
-            if not isinstance(flag, bool):
-                raise wrong_type(name, "bool", flag)
+        if not isinstance(listen, bool):
+            raise wrong_type("listen", "bool", listen)
         if not listen and (host, port) != (_LOOPBACK, 0):
             raise ValueError(
                 "listen=False leaves the broker without an address: leave out host and port"
@@ -192,11 +191,12 @@ class TestBroker(BrokerFaults):
         self._port = self._requested_port = port
         self._listens = listen
         self._options = options
-        self._recorder = recorder(record, record_payloads)
+        self._recorder: Recorder | None = None
         self._recording: str | None = None
         self._watched: list[Broker] | None = None
         """What was made, one for each start, if somebody looks at it after a stop too."""
         self._broker: Broker | None = self._new_broker()
+        self._record(record, record_payloads)  # behind all that can be wrong: it empties the file
         self._host: Host | None = None
         self._started = False
         self._authority: TestAuthority | None = None
@@ -233,6 +233,10 @@ class TestBroker(BrokerFaults):
         the MqttError that the program then got; any other exception that leaves the block gets it
         as a note instead. `check_replay` tells the same at any time.
 
+        What happened can be asked as of any broker: `published`, `packets`, `chart`, `wait_for`,
+        `check_published`, `idle`. Rules, `link`, `restart`, `publish` and other verbs raise
+        RuntimeError.
+
         Args:
             recording: The file of a recording with payloads.
             host: As for the constructor, and so are the others.
@@ -242,15 +246,30 @@ class TestBroker(BrokerFaults):
             record_payloads: Likewise.
 
         Raises:
-            OSError: The file cannot be read.
-            ValueError: It is no recording, or has no payloads; or an argument is wrong.
+            OSError: The file cannot be read, or the one to record to cannot be made.
+            ValueError: It is no recording, has no payloads, or is the file to record to; or an
+                argument is wrong.
             TypeError: An argument has the wrong type.
         """
         path = path_of("recording", recording)
-        broker = cls(host, port, listen=listen, record=record, record_payloads=record_payloads)
+        if record is not None and is_same_file(path, record):
+            raise ValueError(
+                "record names the recording that is replayed, which would be emptied: give another "
+                "file"
+            )
+        broker = cls(host, port, listen=listen)
         broker._recording = path
         broker._broker = broker._new_broker()
+        broker._record(record, record_payloads)
         return broker
+
+    def _record(self, record: str | os.PathLike[str] | None, payloads: bool) -> None:
+        """Open the file to record to, if there is to be one."""
+        if not isinstance(payloads, bool):
+            raise wrong_type("record_payloads", "bool", payloads)
+        self._recorder = recorder(record, payloads)
+        if self._recorder is not None:
+            self._core().record(self._recorder)
 
     def _new_broker(self) -> Broker:
         broker = Broker(**self._options)
@@ -349,10 +368,11 @@ class TestBroker(BrokerFaults):
 
         Raises:
             TypeError: `client_identifier` is not a str.
+            RuntimeError: It replays a recording, and has no sessions.
         """
         if not isinstance(client_identifier, str):
             raise wrong_type("client_identifier", "str", client_identifier)
-        stats = self._broker and self._broker.session(client_identifier)
+        stats = self._broker and self._acting().session(client_identifier)
         return SessionStats(*stats) if stats else None
 
     def disconnect_client(
@@ -375,6 +395,7 @@ class TestBroker(BrokerFaults):
         Raises:
             TypeError: An argument has the wrong type.
             ValueError: A server's DISCONNECT cannot have this Reason Code.
+            RuntimeError: It replays a recording.
 
         """
         if not isinstance(client_identifier, str):
@@ -382,7 +403,7 @@ class TestBroker(BrokerFaults):
         if not self._broker:
             return False
         code = reason.value if isinstance(reason, ReasonCode) else reason
-        done = self._broker.disconnect_client(client_identifier, code, server_reference)
+        done = self._acting().disconnect_client(client_identifier, code, server_reference)
         if self._host:
             self._host.flush()
         return done
@@ -541,6 +562,16 @@ class TestBroker(BrokerFaults):
         if self._broker is None:
             raise RuntimeError("The test broker is stopped: start it first")
         return self._broker
+
+    def _acting(self) -> Broker:
+        """Return the broker for what a replay does not do."""
+        if self._recording is not None:
+            raise RuntimeError(
+                "A test broker that replays a recording makes no faults, has no sessions and sends "
+                "nothing of its own: it plays what was recorded. Use a TestBroker of its own for "
+                "this"
+            )
+        return self._core()
 
     def _host_of_loop(self) -> Host:
         return self._host_here(self._core())

@@ -22,8 +22,8 @@ class Watched:
         self._cores = broker._watch()  # noqa: SLF001 - a stop of the broker only lets go of them
 
     def unused_faults(self) -> list[str]:
-        """Return the rules that never fired although they were expected to."""
-        of_cores = [rule for core in self._cores for rule in core.unused_faults()]
+        """Return the rules that never fired although they were expected to, and why if known."""
+        of_cores = [rule for core in self._cores for rule in core.explain_unused_faults()]
         return of_cores + self._broker._without_action()  # noqa: SLF001
 
     def chart(self) -> str:

@@ -176,7 +176,7 @@ def test_a_held_packet_is_released_by_its_rule() -> None:
             held = broker.sends(PUBACK).hold()
             task = asyncio.create_task(client.publish("a", b"1", qos=1))
             await broker.wait_for("a")
-            with pytest.raises(TimeoutError, match=r"not idle after 5 s\n"):
+            with pytest.raises(TimeoutError, match=r"5 s: to .*: PUBACK held until it is released"):
                 await broker.idle()
             assert not task.done()
             assert held.release() == 1
@@ -230,7 +230,28 @@ def test_every_word_of_a_rule_is_understood() -> None:
         (lambda b: b.sends(PUBACK, packet_id="1"), TypeError, "packet_id must be int"),
         (lambda b: b.sends(PUBLISH, qos=3), ValueError, "Invalid QoS level"),
         (lambda b: b.sends(PUBACK).delay(-1), ValueError, "delay must be from 0 to"),
-        (lambda b: b.sends(PUBACK).delay("3 s"), ValueError, "a duration such as 3s or 50ms"),
+        (
+            lambda b: b.sends(PUBACK).delay("3 sek"),
+            ValueError,
+            "'3 sek' is no duration such as '3s' or '50ms'",
+        ),
+        (
+            lambda b: b.sends(PUBACK).nth(1 << 32).lose(),
+            ValueError,
+            '"4294967296" is not a whole number from 1 to 4,294,967,295',
+        ),
+        (lambda b: b.sends(PUBACK).always().times(1), ValueError, "always and times 1 contradict"),
+        (lambda b: b.sends(PUBACK).times(2).always(), ValueError, "times 2 and always"),
+        (
+            lambda b: b.sends(PUBLISH, qos=0, packet_id=1).lose(),
+            ValueError,
+            "PUBLISH of QoS 0 has no Packet Identifier",
+        ),
+        (
+            lambda b: b.receives(PUBLISH, topic="$share/g/a").lose(),
+            ValueError,
+            "is the filter of a Shared Subscription",
+        ),
         (lambda b: b.sends(PUBACK).delay(None), TypeError, "delay must be a number of seconds"),
         (lambda b: b.sends(PUBACK).nth(-1), ValueError, "nth must not be negative"),
         (lambda b: b.sends(PUBACK).nth(0).lose(), ValueError, "nth of a fault rule must be"),
@@ -375,7 +396,7 @@ def test_waiting_for_a_message_tells_what_came_instead() -> None:
                 '  near:  site/7/level  {"level": 28.5}   level: 28.5 is not 28.4   +0.000 s\n'
                 '  near:  site/8/level  {"level": 28.4}   topic   +0.000 s\n'
             ), text
-            assert "  rule never fired: sends PUBACK nth 2 lose\n" in text
+            assert "  rule never fired: sends PUBACK nth 2 lose   (1 packet matched)\n" in text
             assert 'PUBLISH (id 1, QoS 1, RETAIN, topic "site/7/level"' in text
             with pytest.raises(AssertionError, match="2 messages matched, and not 1:"):
                 broker.check_published("site/#")

@@ -59,7 +59,7 @@ async def test_a_broker_that_was_stopped(mqtt_broker):
     result.stdout.fnmatch_lines(
         [
             "This rule for faults never fired, so *",
-            "  sends PUBACK nth 2 lose",
+            "  sends PUBACK nth 2 lose   (1 packet matched)",
             "* MQTT packets at mqtt_broker *",
             "*PUBLISH (id 1, QoS 1, topic *",
             "These rules for faults never fired, so *",
@@ -117,7 +117,7 @@ async def test_has_an_error_behind_it(leaving, mqtt_clients):
             "*pump-7 *CONNECT (*",
             "E *assert (1 + 1) == 3",
             "* MQTT packets at mqtt_broker *",
-            "rule never fired: sends PUBACK nth 3 lose",
+            "rule never fired: sends PUBACK nth 3 lose   (1 packet matched)",
             "*PUBLISH (id 1, QoS 1, topic *",
             "*PUBACK (id 1)",
         ]

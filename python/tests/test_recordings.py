@@ -15,7 +15,7 @@ import pytest
 
 from ferromqtt import Client, MqttError, ProtocolVersion, TLSParameters
 from ferromqtt.blocking import Client as BlockingClient
-from ferromqtt.testing import ReplayError, TestBroker, diff, show
+from ferromqtt.testing import PINGRESP, PUBACK, PUBLISH, ReplayError, TestBroker, diff, show
 from support.clients import LIMIT, receive, unique
 from support.loops import LoopRunner
 from support.mosquitto import PASSWORD, USERNAME, Mosquitto
@@ -302,11 +302,113 @@ def test_what_is_no_recording_is_refused_with_its_line(tmp_path: Path) -> None:
     ]:
         path.write_bytes(text)
         for read in (show, TestBroker.from_recording, lambda it: diff(it, it)):
-            with pytest.raises(ValueError, match=problem):
+            with pytest.raises(ValueError, match=problem) as caught:
                 read(path)
+            assert str(path) in str(caught.value)
     TestBroker(record=hashes)
     with pytest.raises(ValueError, match="has no payloads"):
         TestBroker.from_recording(hashes)
+
+
+def test_what_happened_in_a_replay_can_be_asked(tmp_path: Path) -> None:
+    path = tmp_path / "first.mqttlog"
+
+    async def program(broker: TestBroker) -> None:
+        async with broker.client("p") as client:
+            await client.publish("x/1", "on", qos=1)
+
+    async def main() -> None:
+        async with recording_broker(path) as broker:
+            await program(broker)
+        async with TestBroker.from_recording(path, listen=False) as broker:
+            await program(broker)
+            await broker.idle()
+            broker.check_published("x/1", "on", qos=1)
+            broker.check_published("x/2", times=0)
+            with pytest.raises(AssertionError, match="1 messages matched"):
+                broker.check_published("x/1", times=0)
+            assert [packet.client for packet in broker.packets(PUBACK)] == ["p"]
+            assert "PUBLISH" in broker.chart()
+            await broker.wait_for("x/#", "on")
+
+    play(main)
+
+
+def test_a_replay_refuses_what_it_cannot_do(tmp_path: Path) -> None:
+    path = tmp_path / "first.mqttlog"
+    recording_broker(path)
+    broker = TestBroker.from_recording(path, listen=False)
+    verbs: list[Callable[[], object]] = [
+        lambda: broker.sends(PUBACK).lose(),
+        lambda: broker.receives(PUBLISH).hold(),
+        lambda: broker.refuse_connections(0x89),
+        lambda: broker.seed_faults(1),
+        lambda: broker.play_faults("sends PUBACK lose"),
+        lambda: broker.link("p").cut(),
+        broker.partition,
+        broker.heal,
+        lambda: broker.forget_session("p"),
+        lambda: broker.take_over("p"),
+        lambda: broker.kill("p"),
+        lambda: broker.send("p", PINGRESP),
+        lambda: broker.send_raw("p", b""),
+        lambda: broker.session("p"),
+        lambda: broker.disconnect_client("p", 0x89),
+        lambda: asyncio.run(broker.restart()),
+        lambda: asyncio.run(broker.publish("t", "x")),
+    ]
+    for verb in verbs:
+        with pytest.raises(RuntimeError, match="replays a recording makes no faults"):
+            verb()
+
+
+def test_a_broker_that_cannot_be_made_leaves_the_file_to_record_to_alone(tmp_path: Path) -> None:
+    kept, junk = tmp_path / "kept", tmp_path / "junk"
+    kept.write_text("kept")
+    junk.write_text("junk")
+    wrong: Any = {"nope": 1}
+    with pytest.raises(TypeError, match="nope"):
+        TestBroker(listen=False, record=kept, **wrong)
+    with pytest.raises(ValueError, match="line 1"):
+        TestBroker.from_recording(junk, listen=False, record=kept)
+    assert kept.read_text() == "kept"
+
+
+def test_a_replay_is_not_recorded_to_the_file_that_it_replays(tmp_path: Path) -> None:
+    path, link = tmp_path / "first.mqttlog", tmp_path / "link"
+
+    async def main() -> None:
+        async with recording_broker(path) as broker, broker.client("a") as client:
+            await client.publish("t", "1", qos=1)
+
+    play(main)
+    link.symlink_to(path)
+    before = path.read_bytes()
+    for record in (path, link):
+        with pytest.raises(ValueError, match="record names the recording that is replayed"):
+            TestBroker.from_recording(path, listen=False, record=record)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="not noticed there")
+def test_two_recorders_at_once_do_not_write_over_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "one.mqttlog"
+
+    async def main() -> None:
+        broker = TestBroker(listen=False)
+        async with broker.client("p", record=path) as client:
+            await client.publish("t", "1", qos=1)
+            second = broker.client("q", record=path)
+            with pytest.raises(OSError, match="another recorder writes to it"):
+                await second.__aenter__()
+            with pytest.raises(OSError, match="another recorder writes to it"):
+                TestBroker(listen=False, record=path)
+            await client.publish("t", "2", qos=1)
+        async with second:  # the first has left
+            await second.publish("t", "3", qos=1)
+        assert [line.count("(q)") for line in show(path).splitlines() if "PUBLISH" in line] == [1]
+
+    play(main)
 
 
 def test_a_file_is_not_made_before_the_client_is_entered(tmp_path: Path) -> None:

@@ -45,14 +45,14 @@ async fn serve(with: BrokerRun) -> Result<(), String> {
         .map_err(|error| {
             format!("cannot listen on {address}: {error}; choose another --port (0 takes a free one) or --host")
         })?;
-    // Behind the address, which may be in use: the file of an earlier recording is left alone then.
+    for rule in faults {
+        (broker.add_fault(rule)).map_err(|error| format!("cannot add a fault: {error}"))?; // they were checked
+    }
+    // Behind all that can be wrong, such as an address in use: the file of an earlier recording is left alone then.
     let recorder = match &record {
         Some(file) => Some(start_recording(&broker, file, payloads)?),
         None => None,
     };
-    for rule in faults {
-        (broker.add_fault(rule)).map_err(|error| format!("cannot add a fault: {error}"))?; // they were checked
-    }
     print_line(&broker.url()).map_err(|error| format!("cannot print the URL: {error}"))?;
     eprintln!(
         "ferromqtt: test broker listens on {}, stop it with Ctrl-C",
@@ -60,7 +60,7 @@ async fn serve(with: BrokerRun) -> Result<(), String> {
     );
     let signal = stop_asked.await;
     let stats = broker.stats();
-    for rule in broker.unused_faults() {
+    for rule in broker.explain_unused_faults() {
         eprintln!("ferromqtt: a fault never happened: {rule}");
     }
     broker.stop().await;

@@ -49,10 +49,7 @@ pub(crate) fn run(command: &RecordingCommand) -> ExitCode {
 }
 
 fn answer(command: &RecordingCommand) -> Result<ExitCode, String> {
-    let read = |path: &PathBuf| {
-        let recording = Recording::read(path);
-        recording.map_err(|error| format!("{}: {error}", path.display()))
-    };
+    let read = |path: &PathBuf| Recording::read(path).map_err(|error| error.to_string());
     let (text, code) = match command {
         RecordingCommand::Show { file } => (read(file)?.show(), exit_code::SUCCESS),
         RecordingCommand::Diff(arguments) => {

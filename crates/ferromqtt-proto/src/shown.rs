@@ -133,8 +133,9 @@ pub fn peer_text(text: &str, secrets: &[&[u8]]) -> String {
     shown
 }
 
-/// Characters that change how a line looks and are not seen themselves: marks of direction, joiners, separators of lines.
-const fn is_invisible(character: char) -> bool {
+/// Whether a character changes how a line looks and is not seen itself: a mark of direction, a joiner, a separator of lines.
+#[must_use]
+pub const fn is_invisible(character: char) -> bool {
     matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 

@@ -301,6 +301,16 @@ impl Broker {
         slf.read().core.fault_fired(FaultId(fault)).unwrap_or(0)
     }
 
+    /// The texts of the rules that never fired and should have, each with what is known of why.
+    fn explain_unused_faults(slf: &Bound<'_, Self>) -> Vec<String> {
+        slf.read().core.explain_unused_faults()
+    }
+
+    /// What keeps the broker from being idle, a line each.
+    fn unfinished(slf: &Bound<'_, Self>) -> Vec<String> {
+        slf.read().core.unfinished()
+    }
+
     /// The texts of the rules that never fired and should have.
     fn unused_faults(slf: &Bound<'_, Self>) -> Vec<String> {
         let unused = slf.read().core.unused_faults();

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
+use ferromqtt_proto::shown::peer_text;
+
 use crate::align::align;
 use crate::entry::{RecordedEntry, RecordedEvent, RecordedPacket, shown};
 use crate::format::Receiver;
@@ -343,7 +345,7 @@ fn compare_members(
         if name == "packet_id" {
             continue;
         }
-        let path = format!("{prefix}{name}");
+        let path = format!("{prefix}{}", peer_text(name, &[]));
         match (of(a, name), of(b, name)) {
             (Some(one), Some(two)) if is_same(&one, &two) => {}
             (Some(JsonValue::Object(one)), Some(JsonValue::Object(two)))

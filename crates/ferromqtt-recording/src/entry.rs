@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ferromqtt_proto::debug_fields;
 use ferromqtt_proto::packet::{Packet, ProtocolVersion};
+use ferromqtt_proto::shown::peer_text;
 
 use crate::fields;
 use crate::format::{ClosedBy, Receiver};
@@ -122,10 +123,10 @@ impl fmt::Display for RecordedPacket {
             Receiver::Server => "->",
             Receiver::Client => "<-",
         };
-        write!(f, "{arrow} {}", self.name)?;
+        write!(f, "{arrow} {}", peer_text(&self.name, &[]))?;
         for (index, (name, value)) in self.fields.iter().enumerate() {
             let separator = if index == 0 { "" } else { "," };
-            write!(f, "{separator} {name} {}", shown(value))?;
+            write!(f, "{separator} {} {}", peer_text(name, &[]), shown(value))?;
         }
         Ok(())
     }
@@ -144,7 +145,7 @@ pub(crate) fn shown(value: &JsonValue) -> String {
             let bytes = if length == 1 { "byte" } else { "bytes" };
             let contents = match value.get("text") {
                 Some(text) => text.to_string(),
-                None => format!("hash {}", hash.text().unwrap_or_default()),
+                None => format!("hash {}", peer_text(hash.text().unwrap_or_default(), &[])),
             };
             format!("{length} {bytes} {contents}")
         }

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write};
 
+use ferromqtt_proto::shown::is_invisible;
+
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum JsonValue {
@@ -76,8 +78,8 @@ fn write_text(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
             '"' => f.write_str("\\\"")?,
             '\\' => f.write_str("\\\\")?,
             '\n' => f.write_str("\\n")?,
-            // Separators of lines too, which some programs end a line at.
-            _ if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') => {
+            // What is not seen too: separators of lines, which some programs end a line at, and marks that turn it round.
+            _ if character.is_control() || is_invisible(character) => {
                 write!(f, "\\u{:04x}", u32::from(character))?;
             }
             _ => f.write_char(character)?,

@@ -36,6 +36,7 @@ mod read_json;
 mod recorder;
 #[cfg(feature = "read")]
 mod recording;
+mod recording_file;
 
 #[cfg(feature = "read")]
 pub use diff::{ComparedTimes, diff};

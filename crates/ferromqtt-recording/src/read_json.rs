@@ -149,8 +149,8 @@ mod tests {
 
     #[test]
     fn what_a_terminal_obeys_or_ends_a_line_is_escaped() {
-        let text = JsonValue::from("\u{1b}\u{7f}\u{85}\u{9b}\u{2028}\u{2029}");
-        let expected = r#""\u001b\u007f\u0085\u009b\u2028\u2029""#;
+        let text = JsonValue::from("\u{1b}\u{7f}\u{85}\u{9b}\u{2028}\u{2029}\u{202e}");
+        let expected = r#""\u001b\u007f\u0085\u009b\u2028\u2029\u202e""#;
         assert_eq!(text.to_string(), expected);
     }
 

@@ -1,7 +1,6 @@
 //! Writes a recording.
 
 use std::fmt::{self, Write as _};
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +16,7 @@ use crate::fields::{self, Fields};
 use crate::format::{ClosedBy, Receiver, VERSION, kind_name};
 use crate::json::JsonValue;
 use crate::mask::LinkSecrets;
+use crate::recording_file::RecordingFile;
 
 /// What a recording keeps of what belongs to the application: payloads, Correlation Data and User Properties.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -80,6 +80,8 @@ struct Written {
     /// Micros since then, of the last line: times in a file never go back.
     last: u128,
     links: u64,
+    /// How many links have not ended.
+    open: usize,
 }
 
 impl Written {
@@ -88,6 +90,16 @@ impl Written {
             return;
         };
         if let Err(error) = sink.write_all(text.as_bytes()) {
+            self.error = Some(error);
+            self.sink = None;
+        }
+    }
+
+    /// What can be known by the end of the last link is out, and a file is free for others.
+    fn flush(&mut self) {
+        if let Some(sink) = &mut self.sink
+            && let Err(error) = sink.flush()
+        {
             self.error = Some(error);
             self.sink = None;
         }
@@ -111,6 +123,7 @@ impl Recorder {
             start: None,
             last: 0,
             links: 0,
+            open: 0,
         };
         let mut header = Fields::default();
         header.put("mqttlog", VERSION);
@@ -122,18 +135,23 @@ impl Recorder {
         }
     }
 
-    /// Writes to a file, which is made, or emptied if it exists.
+    /// Writes to a file, which is made, or emptied if it exists. It is taken from then on, until the last link of the
+    /// recorder has ended, and again with the next one: on Unix no other recorder can write to it meanwhile, in this process or
+    /// another. Elsewhere that is not noticed.
     ///
     /// # Errors
-    /// When the file cannot be made.
+    /// When the file cannot be made. [`ResourceBusy`](io::ErrorKind::ResourceBusy), before it is emptied, when another recorder
+    /// writes to it: give each its own file, or share clones of one.
     pub fn to_file(path: impl AsRef<Path>, payloads: RecordedPayloads) -> io::Result<Self> {
-        Ok(Self::new(File::create(path)?, payloads))
+        let file = RecordingFile::create(path.as_ref())?;
+        Ok(Self::new(file, payloads))
     }
 
     /// A transport was opened. Links are numbered in this order, from 1.
     pub fn open(&self, now: Instant) -> RecordedLink {
         let mut written = self.lock();
         written.links += 1;
+        written.open += 1;
         let number = written.links;
         drop(written);
         let link = RecordedLink {
@@ -149,7 +167,7 @@ impl Recorder {
     }
 
     /// Flushes, and reports the first error of the sink. It reports each error once. The recording may go on behind it, if
-    /// there was none.
+    /// there was none; a [file](Self::to_file) only if no other recorder has written to it meanwhile.
     ///
     /// # Errors
     /// Of the sink. What was recorded before it is there.
@@ -195,6 +213,16 @@ debug_fields!(RecordedLink {
     secrets,
     cutters
 });
+
+impl Drop for RecordedLink {
+    fn drop(&mut self) {
+        let mut written = self.recorder.lock();
+        written.open -= 1;
+        if written.open == 0 {
+            written.flush();
+        }
+    }
+}
 
 impl RecordedLink {
     /// The client sent these bytes.

@@ -47,6 +47,14 @@ pub enum RecordingError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// Something is wrong with what a file holds.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: Box<Self>,
+    },
     /// It was written by a later version of this library.
     #[error(
         "the recording has version {version} of the format, and this library reads version 1: update it"
@@ -61,14 +69,17 @@ impl Recording {
     /// Reads a file.
     ///
     /// # Errors
-    /// When it cannot be read, and when it is no recording: with the number of the first line that is wrong.
+    /// When it cannot be read, and when it is no recording: with the file and the number of the first line that is wrong.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, RecordingError> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(|error| RecordingError::Unreadable {
             path: path.to_owned(),
             error,
         })?;
-        text.parse()
+        text.parse().map_err(|error| RecordingError::File {
+            path: path.to_owned(),
+            error: Box::new(error),
+        })
     }
 
     /// Whether it has payloads, and the bytes of packets: what a replay needs.
@@ -108,25 +119,34 @@ impl std::str::FromStr for Recording {
     type Err = RecordingError;
 
     fn from_str(text: &str) -> Result<Self, RecordingError> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text); // some editors put it there
         let (whole, rest) = match text.rfind('\n') {
             Some(at) => text.split_at(at + 1),
             None => ("", text),
         };
-        let mut lines = whole.lines().enumerate();
+        let mut lines = whole.trim_end().lines().enumerate(); // blank lines at the end say nothing
+        let mut latest = Duration::ZERO;
         let header = lines.next().map(|(_, line)| line);
         let payloads = read_header(header.unwrap_or(rest))?;
         let mut entries = Vec::new();
         for (index, line) in lines {
             let line_number = index + 1;
-            let entry = read_line(line_number, line, payloads);
-            entries.push(entry.map_err(|problem| RecordingError::Line {
-                line: line_number,
-                problem,
-            })?);
+            let entry = read_line(line_number, line, payloads)
+                .and_then(|entry| match entry.at < latest {
+                    true => Err("its time, `at`, is earlier than that of the line before"),
+                    false => Ok(entry),
+                })
+                .map_err(|problem| RecordingError::Line {
+                    line: line_number,
+                    problem,
+                })?;
+            latest = entry.at;
+            entries.push(entry);
         }
         if header.is_some()
             && !rest.is_empty()
             && let Ok(entry) = read_line(entries.len() + 2, rest, payloads)
+            && entry.at >= latest
         {
             entries.push(entry);
         }

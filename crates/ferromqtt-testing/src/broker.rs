@@ -14,6 +14,7 @@ use crate::front::BrokerFront;
 use crate::memory::Meter;
 use crate::options::BrokerOptions;
 use crate::outbound::SendQueue;
+use crate::replay::Replay;
 use crate::retained::Retained;
 use crate::session::{BrokerSession, SessionStats, Sessions};
 use crate::shared::SharedSubscriptions;
@@ -325,7 +326,7 @@ impl Broker {
 
     /// When to call [`Broker::handle_timeout`], if nothing else happens before. May be earlier than anything is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match self.front.as_ref().and_then(|front| front.replay()) {
+        match self.replay() {
             None => self.timers.next(),
             Some(replay) => replay.poll_timeout(),
         }
@@ -350,7 +351,7 @@ impl Broker {
     /// What there is at the moment, and what was lost so far.
     pub fn stats(&self) -> BrokerStats {
         BrokerStats {
-            connections: self.connections.len(),
+            connections: (self.replay()).map_or(self.connections.len(), Replay::connections),
             sessions: self.sessions.len(),
             session_bytes: self.session_memory.held(),
             retained_messages: self.retained.len(),

@@ -167,8 +167,12 @@ impl TestBroker {
             let payloads: Vec<_> = payloads.take(50).map(shown_payload).collect();
             payloads.join(", ")
         };
+        let what = match found.is_empty() {
+            true => "nothing was published",
+            false => "other payloads were published",
+        };
         let headline = format!(
-            "other payloads were published\n  wanted: [{}]\n  found:  [{}]\n ",
+            "{what}\n  wanted: [{}]\n  found:  [{}]\n ",
             list(&mut payloads.iter().map(AsRef::as_ref)),
             list(&mut found.iter().map(|message| &message.payload[..])),
         );
@@ -183,8 +187,11 @@ impl TestBroker {
         let text = format!(
             "that nothing came proves nothing for {filter} while the test broker is not idle, since a message may still be on its way: await TestBroker::idle first, or look whether TestBroker::published is empty where that is meant"
         );
+        let unfinished: String = (self.unfinished().iter())
+            .map(|line| format!("  not idle: {line}\n"))
+            .collect();
         Err(NotPublished {
-            text: format!("{text}\n{}", self.chart()),
+            text: format!("{text}\n{unfinished}{}", self.chart()),
         })
     }
 

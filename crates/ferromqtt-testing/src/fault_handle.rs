@@ -105,7 +105,8 @@ impl<'a> FaultHandle<'a> {
 /// The link of a client of a [`TestBroker`](crate::TestBroker): what the network does to it from now on.
 ///
 /// # Panics
-/// Each verb panics when no client with this Client Identifier has a link at that moment.
+/// Each verb panics when no client with this Client Identifier has a link at that moment, and when the broker replays a
+/// recording.
 #[derive(Debug)]
 pub struct LinkHandle<'a> {
     shared: &'a Arc<SharedHost>,
@@ -119,7 +120,7 @@ impl<'a> LinkHandle<'a> {
 
     #[track_caller]
     fn change(&self, change: impl FnOnce(&mut Broker, Instant, &str) -> bool) {
-        let others = (self.shared).call(|broker, now| match change(broker, now, &self.client) {
+        let others = (self.shared).act(|broker, now| match change(broker, now, &self.client) {
             true => None,
             false => Some(broker.linked_clients()),
         });

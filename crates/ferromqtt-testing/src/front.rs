@@ -27,16 +27,13 @@ struct FrontLink {
     seen: usize,
 }
 
-impl BrokerFront {
-    /// What serves in the broker's stead.
-    pub(crate) const fn replay(&self) -> Option<&Replay> {
-        self.replay.as_ref()
-    }
-}
-
 impl Broker {
-    /// A broker that plays the server's side of `recording` again, for clients that do the same as then. It keeps no session
-    /// and no message, and none of its other verbs does anything.
+    /// A broker that plays the server's side of `recording` again, for clients that do the same as then.
+    ///
+    /// It keeps a [journal](Self::journal) of 10,000 packets, in which each PUBLISH of a client that fits the recording is a
+    /// message that it has accepted, and it is [idle](Self::is_idle) while it waits for a client. Of
+    /// [`stats`](Self::stats) it counts the connections. It has no sessions and makes no faults:
+    /// [`add_fault`](Self::add_fault) is refused, and the verbs for links, clients and the whole broker do nothing.
     ///
     /// Each connection plays the next link of the recording with the same Client Identifier; one whose identifier the recording
     /// does not know plays the next of all. The packets of a client have to be of the same type, topic or filters, and QoS as
@@ -66,13 +63,18 @@ impl Broker {
     /// # Errors
     /// The first difference, or what is left.
     pub fn check_replay(&self) -> Result<(), ReplayError> {
-        match self.front.as_ref().and_then(|front| front.replay()) {
+        match self.replay() {
             Some(replay) => replay.result(),
             None => Ok(()),
         }
     }
 
     /// The replay that serves in the broker's stead.
+    pub(crate) fn replay(&self) -> Option<&Replay> {
+        self.front.as_deref()?.replay.as_ref()
+    }
+
+    /// As [`Self::replay`], to be changed.
     pub(crate) fn replay_mut(&mut self) -> Option<&mut Replay> {
         self.front.as_deref_mut()?.replay.as_mut()
     }
@@ -129,13 +131,12 @@ impl Broker {
     }
 
     pub(crate) fn front_close(&mut self) -> Option<ConnectionId> {
+        let now = self.now?;
         let id = match self.replay_mut() {
-            Some(replay) => replay.poll_close(),
+            Some(replay) => replay.poll_close(now),
             None => self.pass_close(),
         }?;
-        if let Some(now) = self.now {
-            self.end_recorded(now, id, ClosedBy::Server);
-        }
+        self.end_recorded(now, id, ClosedBy::Server);
         Some(id)
     }
 

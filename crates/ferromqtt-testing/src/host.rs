@@ -273,21 +273,30 @@ impl TestBroker {
     }
 
     /// The state of one client's session, if there is one.
+    ///
+    /// # Panics
+    /// On a broker [that replays a recording](Self::from_recording): it has none.
+    #[track_caller]
     pub fn session_stats(&self, client_identifier: &str) -> Option<SessionStats> {
-        self.shared.lock().broker.session_stats(client_identifier)
+        self.shared
+            .act(|broker, _| broker.session_stats(client_identifier))
     }
 
     /// Sends a client away: see [`Broker::disconnect_client`].
     ///
     /// # Errors
     /// When a server's DISCONNECT cannot hold `reason`.
+    ///
+    /// # Panics
+    /// On a broker [that replays a recording](Self::from_recording): it sends what was recorded.
+    #[track_caller]
     pub fn disconnect_client(
         &self,
         client_identifier: &str,
         reason: ReasonCode,
         server_reference: Option<Utf8String>,
     ) -> Result<bool, BrokerOptionsError> {
-        self.shared.call(|broker, now| {
+        self.shared.act(|broker, now| {
             broker.disconnect_client(now, client_identifier, reason, server_reference)
         })
     }
@@ -397,6 +406,18 @@ impl SharedHost {
             let now = state.now();
             call(&mut state.broker, now)
         })
+    }
+
+    /// As [`Self::call`], for what a broker that replays a recording does not do.
+    #[track_caller]
+    pub(crate) fn act<T>(&self, call: impl FnOnce(&mut Broker, Instant) -> T) -> T {
+        let replays = self.lock().broker.replay().is_some();
+        assert!(
+            !replays,
+            "a test broker that replays a recording makes no faults, has no sessions and sends nothing of its own: it plays \
+             what was recorded; use a TestBroker of its own for this"
+        );
+        self.call(call)
     }
 
     fn connect(self: &Arc<Self>) -> Result<MemoryStream, BrokerUnreachable> {

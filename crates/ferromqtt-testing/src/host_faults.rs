@@ -26,6 +26,10 @@ const CHART_LINES: usize = 30;
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// Faults: see [`FaultRule`] for what a rule is.
+///
+/// # Panics
+/// All but [`add_fault`](Self::add_fault) panic on a broker [that replays a recording](Self::from_recording): it makes no
+/// faults, and sends nothing of its own.
 impl TestBroker {
     /// Begins a rule for packets of this type that the broker sends; `None` for any. It is added with its first action:
     /// `broker.sends(PacketType::PubAck).nth(3).lose().cut()`.
@@ -62,9 +66,15 @@ impl TestBroker {
         self.call(|broker, _| broker.unused_faults())
     }
 
+    /// [`Broker::explain_unused_faults`].
+    pub fn explain_unused_faults(&self) -> Vec<String> {
+        self.shared.lock().broker.explain_unused_faults()
+    }
+
     /// [`Broker::set_fault_seed`].
+    #[track_caller]
     pub fn set_fault_seed(&self, seed: u64) {
-        self.call(|broker, _| broker.set_fault_seed(seed));
+        self.act(|broker, _| broker.set_fault_seed(seed));
     }
 
     /// The link of a client, for faults of the network.
@@ -74,13 +84,15 @@ impl TestBroker {
 
     /// [`Broker::partition`]. New connections in memory fail as refused, those on a socket are closed at once; with `hangs`
     /// they are accepted, and nothing passes.
+    #[track_caller]
     pub fn partition(&self, hangs: bool) {
-        self.call(|broker, now| broker.partition(now, hangs));
+        self.act(|broker, now| broker.partition(now, hangs));
     }
 
     /// [`Broker::heal`].
+    #[track_caller]
     pub fn heal(&self) {
-        self.call(|broker, now| broker.heal(now));
+        self.act(|broker, now| broker.heal(now));
     }
 
     /// [`Broker::restart`]. Waits until it is up again.
@@ -88,38 +100,50 @@ impl TestBroker {
     /// # Cancel safety
     /// The restart has begun when the future is first polled; dropping it stops the wait alone.
     pub async fn restart(&self, down_for: Duration, keeps: RestartKeeps) {
-        self.call(|broker, now| broker.restart(now, down_for, keeps));
+        self.act(|broker, now| broker.restart(now, down_for, keeps));
         tokio::time::sleep(down_for).await;
     }
 
     /// [`Broker::forget_session`].
+    #[track_caller]
     pub fn forget_session(&self, client_identifier: &str) -> bool {
-        self.call(|broker, now| broker.forget_session(now, client_identifier))
+        self.act(|broker, now| broker.forget_session(now, client_identifier))
     }
 
     /// [`Broker::take_over`].
+    #[track_caller]
     pub fn take_over(&self, client_identifier: &str) -> bool {
-        self.call(|broker, now| broker.take_over(now, client_identifier))
+        self.act(|broker, now| broker.take_over(now, client_identifier))
     }
 
     /// [`Broker::kill_client`].
+    #[track_caller]
     pub fn kill(&self, client_identifier: &str) -> bool {
-        self.call(|broker, now| broker.kill_client(now, client_identifier))
+        self.act(|broker, now| broker.kill_client(now, client_identifier))
     }
 
     /// [`Broker::send_packet`].
+    #[track_caller]
     pub fn send(&self, client_identifier: &str, packet: &Packet) -> bool {
-        self.call(|broker, now| broker.send_packet(now, client_identifier, packet))
+        self.act(|broker, now| broker.send_packet(now, client_identifier, packet))
     }
 
     /// [`Broker::send_raw`].
+    #[track_caller]
     pub fn send_raw(&self, client_identifier: &str, bytes: impl Into<Bytes>) -> bool {
-        self.call(|broker, now| broker.send_raw(now, client_identifier, bytes.into()))
+        self.act(|broker, now| broker.send_raw(now, client_identifier, bytes.into()))
     }
 
     /// [`Broker::publish`].
+    #[track_caller]
     pub fn publish(&self, message: PublishPacket) {
-        self.call(|broker, now| broker.publish(now, message));
+        self.act(|broker, now| broker.publish(now, message));
+    }
+
+    /// Calls the broker, which must not replay a recording: the call would do nothing.
+    #[track_caller]
+    pub(crate) fn act<T>(&self, call: impl FnOnce(&mut Broker, Instant) -> T) -> T {
+        self.shared.act(call)
     }
 
     pub(crate) fn call<T>(&self, call: impl FnOnce(&mut Broker, Instant) -> T) -> T {
@@ -217,5 +241,22 @@ impl TestBroker {
             && self.shared.lock().broker.is_idle()
             && self.shared.unsent.load(Ordering::Acquire) == 0
             && self.shared.traffic.is_empty()
+    }
+
+    /// What [`TestBroker::idle`] waits for, a line each; empty when it is idle. For a wait that took too long.
+    pub fn unfinished(&self) -> Vec<String> {
+        let mut lines = self.shared.lock().broker.unfinished();
+        if self.shared.clients.have_outgoing() {
+            lines.push(
+                "a client has messages that are not sent and acknowledged to the end".to_owned(),
+            );
+        }
+        if self.shared.unsent.load(Ordering::Acquire) > 0 {
+            lines.push("a client does not read what the broker writes".to_owned());
+        }
+        if !self.shared.traffic.is_empty() {
+            lines.push("bytes in a connection in memory that nobody has read".to_owned());
+        }
+        lines
     }
 }

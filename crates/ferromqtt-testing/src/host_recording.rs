@@ -10,6 +10,10 @@ impl TestBroker {
     /// A broker in memory that plays the server's side of a recording again: see [`Broker::from_recording`]. In paused time the
     /// waits of the recording take none.
     ///
+    /// What happened can be asked as of any broker: [`published`](Self::published), [`packets`](Self::packets),
+    /// [`chart`](Self::chart), [`wait_for`](Self::wait_for), [`check_published`](Self::check_published), [`idle`](Self::idle).
+    /// Faults and verbs panic, in words.
+    ///
     /// # Errors
     /// As [`Broker::from_recording`].
     pub fn from_recording(recording: &Recording) -> Result<Self, ReplayError> {

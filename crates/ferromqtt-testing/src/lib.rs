@@ -43,7 +43,7 @@
 //! | limits that CONNACK tells | `limits.rs` |
 //! | state of one Network Connection | `connection.rs`, `aliases.rs`, `output.rs` |
 //! | state of one session | `session.rs`, `outbound.rs`, `packet_ids.rs` |
-//! | what a test asks the host for: faults, links, what was published | `host_faults.rs`, `fault_handle.rs`, `expected.rs` |
+//! | what a test asks the host for: faults, links, what was published | `host_faults.rs`, `fault_handle.rs`, `expected.rs`, `fired.rs` |
 //! | messages that clients still have to send | `watched_clients.rs` |
 //! | the host for tokio, one connection of it, a connection in memory | `host.rs`, `link.rs`, `memory_stream.rs` |
 //! | sockets, and what lies between them and MQTT | `listen.rs`, `tls.rs` with `authority.rs`, `served_websocket.rs` |
@@ -71,6 +71,8 @@ mod expected;
 #[cfg(feature = "tokio")]
 mod fault_handle;
 mod faults;
+#[cfg(feature = "tokio")]
+mod fired;
 mod front;
 mod handshake;
 #[cfg(feature = "tokio")]
@@ -113,6 +115,9 @@ mod tls;
 mod watched_clients;
 mod wire;
 
+/// The packets that a [`Broker`] can be told to send, and those of its [journal](BrokerJournal), with what they are made of.
+#[doc(no_inline)]
+pub use ferromqtt_proto::packet;
 /// Which packets a [`FaultRule`] is for.
 #[doc(no_inline)]
 pub use ferromqtt_proto::packet::PacketType;
@@ -140,6 +145,8 @@ pub use faults::{
 };
 #[cfg(feature = "faults-file")]
 pub use faults::{FaultFileError, FaultFileProblem};
+#[cfg(feature = "tokio")]
+pub use fired::UnusedFaults;
 #[cfg(feature = "tokio")]
 pub use host::{BrokerStopped, BrokerUnreachable, TestBroker};
 pub use journal::{

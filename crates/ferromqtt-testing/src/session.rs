@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use ferromqtt_proto::packet::{PacketId, QoS, Will};
+use ferromqtt_proto::shown::peer_text;
 use ferromqtt_proto::{TopicFilter, Utf8String};
 
 use crate::connection::ConnectionId;
@@ -233,6 +234,22 @@ impl Sessions {
     /// Whether nothing is queued, in flight or unreleased for a client that is connected.
     pub(crate) fn are_idle(&self) -> bool {
         (self.by_id.values()).all(|session| session.connection.is_none() || session.is_idle())
+    }
+
+    /// What is queued, in flight or unreleased for clients that are connected, a line for each.
+    pub(crate) fn unfinished(&self) -> Vec<String> {
+        let busy = |it: &&BrokerSession| it.connection.is_some() && !it.is_idle();
+        let line = |session: &BrokerSession| {
+            let client = peer_text(&session.client_identifier, &[]);
+            let (queued, in_flight) = (session.outbound.queued(), session.outbound.in_flight());
+            let unreleased = session.unreleased.len();
+            format!(
+                "{client}: {queued} messages queued, {in_flight} in flight to it, {unreleased} of QoS 2 from it not released"
+            )
+        };
+        let mut lines: Vec<_> = self.by_id.values().filter(busy).map(line).collect();
+        lines.sort_unstable(); // one order, whatever the map's
+        lines
     }
 }
 

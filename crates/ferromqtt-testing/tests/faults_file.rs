@@ -122,7 +122,19 @@ fn what_is_wrong_is_named_with_its_line() {
         ),
         (
             "[[fault]]\nsends = 'any'\ndo = 'loose'\n",
-            "line 3: do: fault rule: \"loose\" is not known here",
+            "line 3: do: fault rule: \"loose\" is no word of a rule",
+        ),
+        (
+            "[[fault]]\nsends = 'any'\nalways = true\nnth = 3\ntimes = 2\ndo = 'lose'\n",
+            "line 1: always and times 2 contradict each other",
+        ),
+        (
+            "[[fault]]\nsends = 'any'\nnth = 4294967296\ndo = 'lose'\n",
+            "line 3: nth must be a whole number from 1 to 4,294,967,295",
+        ),
+        (
+            "[[fault]]\nsends = 'any'\npacket_id = 65536\ndo = 'lose'\n",
+            "line 3: packet_id must be a whole number from 1 to 65,535",
         ),
         (
             "\n[[fault]]\nreceives = 'PINGREQ'\ndo = 'refuse 0x87'\n",

@@ -46,6 +46,16 @@ async fn pings(broker: &TestBroker, most: usize) -> Result<usize, ChaosError> {
 }
 
 #[test]
+fn no_seed_at_all_is_a_failure() {
+    let run = || seeds(0..0).run(|_| std::future::ready(()));
+    let panic = catch_unwind(run).expect_err("it proves nothing");
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned()));
+    let text = text.expect("a text");
+    assert!(text.starts_with("there was no seed to play"), "{text}");
+}
+
+#[test]
 fn each_seed_is_played_once_with_its_own_script() {
     let played = RefCell::new(Vec::new());
     seeds([3, 1, 3]).run(|chaos| {

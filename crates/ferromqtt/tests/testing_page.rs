@@ -1,7 +1,7 @@
 //! The recipes of docs/testing.md, as the page has them; python/tests/test_docs_testing.py compares the two.
 #![cfg(all(feature = "testing", feature = "tls"))]
 
-use ferromqtt::testing::{Listen, TestBroker};
+use ferromqtt::testing::{Listen, PacketType, TestBroker, assert_faults_fired, assert_published};
 use ferromqtt::{Client, Error, Options, QoS, ReasonCode, TlsOptions};
 
 async fn report_level(client: &Client, level: f64) -> Result<(), Error> {
@@ -36,6 +36,28 @@ async fn a_client_comes_back_when_the_server_sends_it_away() -> Result<(), Error
         Ok(())
     })
     .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_acknowledgement_is_survived() -> Result<(), Error> {
+    let broker = TestBroker::new();
+    broker.sends(PacketType::PubAck).lose().cut();
+    let options = Options::test(&broker).client_identifier("pump-7");
+    ferromqtt::scope(options, async |client| {
+        client
+            .publish("site/7/alarm", "on")
+            .qos(QoS::AtLeastOnce)
+            .await?;
+        Ok::<_, Error>(())
+    })
+    .await?;
+    broker.idle().await; // what must not come has had its time
+    assert_published!(broker, "site/7/alarm", ["on", "on"]); // these payloads, in this order
+    assert_published!(broker, "site/+/alarm", payload = "on", times = 2);
+    assert_published!(broker, "site/7/alarm", qos = QoS::AtLeastOnce, times = 2);
+    assert_published!(broker, "site/7/level", times = 0);
+    assert_faults_fired!(broker); // the PUBACK was lost
+    Ok(())
 }
 
 #[tokio::test]

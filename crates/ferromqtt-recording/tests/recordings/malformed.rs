@@ -14,6 +14,44 @@ fn error(text: &str) -> String {
 
 const HEADER: &str = "{\"mqttlog\":1,\"payloads\":true}\n";
 
+fn opened(at: &str) -> String {
+    format!("{{\"at\":{at},\"link\":1,\"event\":\"opened\"}}\n")
+}
+
+#[test]
+fn a_byte_order_mark_and_blank_lines_at_the_end_say_nothing() {
+    let text = format!("\u{feff}{HEADER}{}\r\n \n\n", opened("1"));
+    assert_eq!(text.parse::<Recording>().unwrap().entries().len(), 1);
+    let inside = format!("{HEADER}\n{}", opened("1"));
+    assert!(error(&inside).contains("line 2"));
+}
+
+/// A recording that somebody else has sent is shown in a terminal.
+#[test]
+fn nothing_that_is_shown_of_a_recording_gives_orders_to_a_terminal() {
+    let line = |end: &str| {
+        let hostile = "x\\u001b[31m\\u202e\\u200b";
+        format!(
+            "{{\"at\":1,\"link\":1,\"client\":\"{hostile}\",\"to\":\"server\",\"packet\":\"{hostile}\",\"topic\":\"{hostile}\",\"{hostile}\":{{\"{hostile}\":\"{hostile}\"}},\"y\":{{\"length\":1,\"hash\":\"{hostile}\"}},\"z\":{{\"length\":1,\"hash\":\"\",\"text\":\"{hostile}\"}},\"properties\":{{\"{hostile}\":\"{end}\"}}}}\n"
+        )
+    };
+    let header = "{\"mqttlog\":1,\"payloads\":false}\n";
+    let recording =
+        |end: &str| -> Recording { format!("{header}{}", line(end)).parse().expect("it is one") };
+    let (one, two) = (recording("\\u001b1"), recording("\\u202e2"));
+    let empty: Recording = header.parse().unwrap();
+    for text in [
+        one.show(),
+        diff(&one, &two, ComparedTimes::Milliseconds),
+        diff(&one, &empty, ComparedTimes::Ignored),
+        diff(&empty, &one, ComparedTimes::Ignored),
+    ] {
+        assert!(!text.is_empty());
+        let orders = |it: char| it != '\n' && (it.is_control() || "\u{202e}\u{200b}".contains(it));
+        assert!(!text.contains(orders), "{text:?}");
+    }
+}
+
 #[test]
 fn what_is_no_recording_is_refused_with_its_line() {
     for (text, part) in [
@@ -54,9 +92,19 @@ fn what_is_no_recording_is_refused_with_its_line() {
             ),
             "hexadecimal",
         ),
+        (
+            &format!("{HEADER}{}{}", opened("2.5"), opened("2.499999")),
+            "line 3 is no line of a recording: its time, `at`, is earlier",
+        ),
     ] {
         assert!(error(text).contains(part), "{text}: {}", error(text));
     }
+    let path = std::env::temp_dir().join(format!("{}-junk.mqttlog", std::process::id()));
+    std::fs::write(&path, "hello\n").unwrap();
+    let junk = Recording::read(&path).unwrap_err().to_string();
+    std::fs::remove_file(&path).unwrap();
+    let named = format!("{}: line 1 is no line of a recording", path.display());
+    assert!(junk.starts_with(&named), "{junk}");
     let missing = Recording::read("/nowhere/session.mqttlog").unwrap_err();
     assert!(
         missing.to_string().contains("/nowhere/session.mqttlog"),

@@ -12,7 +12,8 @@ use crate::journal::BrokerSide;
 use crate::wire::RestartKeeps;
 
 impl FaultScript {
-    /// The script as an expression in Rust, whose names are those of this crate, of `ferromqtt_proto` and of `std::time`.
+    /// The script as an expression in Rust. Its names are those of this crate, `QoS` and `ReasonCode` of
+    /// [`packet`](crate::packet) (`ferromqtt` has both too), and `std::time::Duration`.
     ///
     /// ```
     /// use ferromqtt_testing::FaultScript;

@@ -104,7 +104,7 @@ impl<I: Iterator<Item = u64>> Seeds<I> {
     /// ```
     ///
     /// # Panics
-    /// When a seed fails; when this is called in a runtime, as `#[tokio::test]` has one; when FERROMQTT_SEED is no number.
+    /// When a seed fails; when there is none; when this is called in a runtime, as `#[tokio::test]` has one; when FERROMQTT_SEED is no number.
     #[track_caller]
     pub fn run<F, P>(mut self, test: F)
     where
@@ -117,10 +117,19 @@ impl<I: Iterator<Item = u64>> Seeds<I> {
             "seeds have runtimes of their own: call them in a #[test] function, not in one of #[tokio::test]"
         );
         let play = |seed, instead| play(&test, self.end, seed, instead);
-        let failed = match one_seed() {
-            Some(seed) => fail(seed, self.most_tries, play),
-            None => (self.seeds).find_map(|seed| fail(seed, self.most_tries, play)),
+        let mut played = 0_u64;
+        let mut failing = |seed| {
+            played += 1;
+            fail(seed, self.most_tries, play)
         };
+        let failed = match one_seed() {
+            Some(seed) => failing(seed),
+            None => self.seeds.find_map(failing),
+        };
+        assert!(
+            played > 0,
+            "there was no seed to play, and the test proves nothing: give some, such as seeds(0..500)"
+        );
         if let Some(report) = failed {
             panic!("{report}");
         }

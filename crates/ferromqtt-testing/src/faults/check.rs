@@ -1,6 +1,6 @@
 //! What a rule cannot say.
 
-use ferromqtt_proto::packet::{Disconnect, Packet, PacketType, ReasonCode};
+use ferromqtt_proto::packet::{Disconnect, Packet, PacketType, QoS, ReasonCode};
 use ferromqtt_proto::{StringError, TopicError, TopicFilter, Utf8String};
 use thiserror::Error;
 
@@ -23,7 +23,12 @@ pub enum FaultError {
     /// It says where and when, and not what.
     #[error("a fault rule needs an action, such as lose, delay or cut")]
     NoAction,
-    /// Two of its actions contradict each other.
+    /// The broker replays a recording.
+    #[error(
+        "a broker that replays a recording makes no faults: it plays what was recorded; use a broker of its own for them"
+    )]
+    Replaying,
+    /// Two of its actions contradict each other, or its `times` and `always`.
     #[error(
         "{first} and {second} contradict each other in one fault rule: make two rules of them, or leave one out"
     )]
@@ -73,6 +78,14 @@ pub enum FaultError {
         packet: &'static str,
         /// What it lacks.
         what: &'static str,
+    },
+    /// Its topic is a filter that no topic matches.
+    #[error(
+        "topic of a fault rule: {filter:?} is the filter of a Shared Subscription, which no topic matches: give the filter behind the share's name, or make the rule for SUBSCRIBE"
+    )]
+    SharedTopic {
+        /// The filter.
+        filter: String,
     },
     /// It does not select topics by a Topic Filter.
     #[error("topic of a fault rule: {filter:?}: {error}")]
@@ -148,6 +161,16 @@ impl FaultRule {
                 error,
             })?;
         }
+        if let Some(filter) = &place.topic
+            && filter.starts_with("$share/")
+            && match place.kind {
+                Some(kind) => matches!(kind, Publish | Connect),
+                None => place.side == BrokerSide::Sends,
+            }
+        {
+            let filter = filter.clone();
+            return Err(FaultError::SharedTopic { filter });
+        }
         if place.packet_id == Some(0) {
             return FaultError::out_of_range("packet_id", "from 1 to 65,535", 0);
         }
@@ -167,6 +190,12 @@ impl FaultRule {
         };
         if never {
             return Err(FaultError::WrongSide { does, packet });
+        }
+        if kind == Publish && place.qos == Some(QoS::AtMostOnce) && place.packet_id.is_some() {
+            return Err(FaultError::NoSuchField {
+                packet: "PUBLISH of QoS 0",
+                what: "Packet Identifier",
+            });
         }
         let lacks = [
             (
@@ -197,6 +226,11 @@ impl FaultRule {
     fn check_timing(&self) -> Result<(), FaultError> {
         let timing = &self.timing;
         let probability = timing.probability;
+        if let Some(times) = timing.both_times {
+            let first = "always".to_owned();
+            let second = format!("times {times}");
+            return Err(FaultError::Contradiction { first, second });
+        }
         if timing.nth == 0 {
             return FaultError::out_of_range("nth", AT_LEAST_1, 0);
         }

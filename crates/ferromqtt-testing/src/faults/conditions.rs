@@ -54,6 +54,7 @@ impl FaultTiming {
             after,
             probability,
             optional,
+            both_times: _,
         } = *self;
         let conditions = [
             (nth != 1).then_some(("nth", ConditionValue::Number(nth))),

@@ -191,12 +191,14 @@ fn read_key(rule: &mut FaultRule, key: &str, item: &Item) -> Result<(), FaultFil
             place.qos =
                 Some((qos.and_then(QoS::from_value)).ok_or_else(|| wrong(key, "0, 1 or 2"))?);
         }
-        "packet_id" => place.packet_id = Some(number(key, item)?),
-        "nth" => timing.nth = number(key, item)?,
-        "times" => timing.times = Some(FaultTimes::Exactly(number(key, item)?)),
+        "packet_id" => {
+            place.packet_id = Some(number(key, item, "a whole number from 1 to 65,535")?)
+        }
+        "nth" => timing.nth = number(key, item, COUNT)?,
+        "times" => timing.set_times(FaultTimes::Exactly(number(key, item, COUNT)?)),
         "always" => {
             if flag(key, item)? {
-                timing.times = Some(FaultTimes::Always);
+                timing.set_times(FaultTimes::Always);
             }
         }
         "after" => timing.after = duration(key, item)?,
@@ -220,9 +222,15 @@ fn string(key: &str, item: &Item) -> Result<String, FaultFileProblem> {
     text.ok_or_else(|| wrong(key, "a text in quotation marks"))
 }
 
-fn number<T: TryFrom<i64>>(key: &str, item: &Item) -> Result<T, FaultFileProblem> {
+const COUNT: &str = "a whole number from 1 to 4,294,967,295";
+
+fn number<T: TryFrom<i64>>(
+    key: &str,
+    item: &Item,
+    wanted: &'static str,
+) -> Result<T, FaultFileProblem> {
     let number = item.as_integer().and_then(|it| T::try_from(it).ok());
-    number.ok_or_else(|| wrong(key, "a whole number in its range"))
+    number.ok_or_else(|| wrong(key, wanted))
 }
 
 fn flag(key: &str, item: &Item) -> Result<bool, FaultFileProblem> {
@@ -231,7 +239,12 @@ fn flag(key: &str, item: &Item) -> Result<bool, FaultFileProblem> {
 
 fn duration(key: &str, item: &Item) -> Result<Duration, FaultFileProblem> {
     let duration = item.as_str().and_then(parse_duration);
-    duration.ok_or_else(|| wrong(key, "a duration such as \"3s\" or \"50ms\""))
+    duration.ok_or_else(|| {
+        wrong(
+            key,
+            "a duration such as \"3s\" or \"50ms\", of 10,000 days at most",
+        )
+    })
 }
 
 fn actions(key: &str, item: &Item) -> Result<Vec<FaultAction>, FaultFileProblem> {

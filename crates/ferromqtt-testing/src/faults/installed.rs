@@ -36,6 +36,8 @@ struct InstalledFault {
     random: Random,
     /// Packets that matched.
     seen: u64,
+    /// Packets that would have matched if the other side had sent them.
+    seen_elsewhere: u64,
     fired: u64,
 }
 
@@ -48,6 +50,7 @@ debug_fields!(InstalledFault {
     begins,
     random,
     seen,
+    seen_elsewhere,
     fired
 });
 
@@ -94,6 +97,7 @@ impl InstalledFaults {
             begins: now,
             random: Random::new(seed ^ Random::new(id.0).next()),
             seen: 0,
+            seen_elsewhere: 0,
             fired: 0,
         });
         Ok(id)
@@ -128,15 +132,32 @@ impl InstalledFaults {
     }
 
     pub(crate) fn unused(&self) -> impl Iterator<Item = &FaultRule> {
+        self.unused_rules().map(|it| &it.rule)
+    }
+
+    fn unused_rules(&self) -> impl Iterator<Item = &InstalledFault> {
         let unused = |it: &&InstalledFault| it.fired == 0 && it.rule.timing.is_expected();
-        self.rules.iter().filter(unused).map(|it| &it.rule)
+        self.rules.iter().filter(unused)
+    }
+
+    /// The texts of the rules that never fired, each with what is known of why.
+    pub(crate) fn explain_unused(&self) -> impl Iterator<Item = String> {
+        self.unused_rules().map(|it| match it.why_unused() {
+            Some(why) => format!("{}   ({why})", it.text),
+            None => it.text.to_string(),
+        })
     }
 
     /// Shows a packet to every rule; the first whose turn it is fires.
     pub(crate) fn judge(&mut self, now: Instant, packet: &PacketInView<'_>) -> Option<Judged> {
         let mut judged = None;
         for installed in &mut self.rules {
-            if installed.matches(now, packet) {
+            if !installed.matches(now, packet) {
+                continue;
+            }
+            if installed.rule.place.side != packet.side {
+                installed.seen_elsewhere += 1;
+            } else {
                 installed.seen += 1;
                 if judged.is_none() && installed.fires() {
                     judged = Some(Judged {
@@ -156,15 +177,33 @@ fn filter_of(rule: &FaultRule) -> Option<TopicFilter> {
 }
 
 impl InstalledFault {
+    /// Whether a packet matches, whichever side sends it.
     fn matches(&self, now: Instant, packet: &PacketInView<'_>) -> bool {
         let place = &self.rule.place;
-        place.side == packet.side
-            && (place.kind.is_none() || place.kind == packet.kind)
+        (place.kind.is_none() || place.kind == packet.kind)
             && (place.client.as_ref()).is_none_or(|client| **packet.client == **client)
             && now.saturating_duration_since(self.begins) >= self.rule.timing.after
             && (self.filter.as_ref()).is_none_or(|filter| has_topic(packet, filter))
             && place.qos.is_none_or(|qos| qos_of(packet) == Some(qos))
             && (place.packet_id).is_none_or(|id| packet.packet_id().map(PacketId::get) == Some(id))
+    }
+
+    fn why_unused(&self) -> Option<String> {
+        let (does, rule) = match self.rule.place.side {
+            BrokerSide::Sends => ("received", "receives"),
+            BrokerSide::Receives => ("sent", "sends"),
+        };
+        match (self.seen, self.seen_elsewhere) {
+            (0, 0) => None,
+            (0, 1) => Some(format!(
+                "the broker {does} such a packet: was {rule} meant?"
+            )),
+            (0, count) => Some(format!(
+                "the broker {does} {count} such packets: was {rule} meant?"
+            )),
+            (1, _) => Some("1 packet matched".to_owned()),
+            (count, _) => Some(format!("{count} packets matched")),
+        }
     }
 
     fn fires(&mut self) -> bool {

@@ -75,6 +75,8 @@ pub struct FaultTiming {
     pub probability: f64,
     /// Whether it may end unused: [`Broker::unused_faults`](crate::Broker::unused_faults) leaves it out.
     pub optional: bool,
+    /// It was said to fire so many times, and always, which [`FaultRule::check`] refuses.
+    pub(crate) both_times: Option<u32>,
 }
 
 /// How often a [`FaultRule`] fires.
@@ -94,11 +96,21 @@ impl Default for FaultTiming {
             after: Duration::ZERO,
             probability: 1.0,
             optional: false,
+            both_times: None,
         }
     }
 }
 
 impl FaultTiming {
+    pub(crate) fn set_times(&mut self, times: FaultTimes) {
+        self.both_times = match (self.times, times) {
+            (Some(FaultTimes::Always), FaultTimes::Exactly(number))
+            | (Some(FaultTimes::Exactly(number)), FaultTimes::Always) => Some(number),
+            _ => self.both_times,
+        };
+        self.times = Some(times);
+    }
+
     /// How often it fires at most; `None` is without a bound.
     pub(crate) fn most(&self) -> Option<u32> {
         match self.times {

@@ -29,12 +29,25 @@ pub enum FaultTextError {
         /// What does.
         found: String,
     },
+    /// A value is not what it should be.
+    #[error("fault rule: {found:?} is not {wanted}")]
+    Value {
+        /// What it should be.
+        wanted: &'static str,
+        /// What it is.
+        found: String,
+    },
     /// A text in quotation marks does not end, or holds an escape that there is not.
     #[error("fault rule: {0} is no text in quotation marks")]
     Quotes(String),
-    /// What is said twice, or is not known.
-    #[error("fault rule: {0:?} is not known here, or stands there twice")]
+    /// A word that no rule has.
+    #[error(
+        "fault rule: {0:?} is no word of a rule: its conditions are client, topic, qos, packet_id, nth, times, always, after, with_probability and optional, and its actions lose, duplicate, delay, hold, reorder, cut, refuse, replace, garbage, truncate and disconnect"
+    )]
     Unknown(String),
+    /// A condition is said twice.
+    #[error("fault rule: {0:?} stands there twice: leave one out")]
+    Twice(String),
 }
 
 impl fmt::Display for FaultRule {
@@ -208,7 +221,7 @@ impl FromStr for FaultRule {
         let mut seen = Vec::new();
         while let Some(word) = words.plain_if(is_condition) {
             if seen.contains(&word) {
-                return Err(FaultTextError::Unknown(word.to_owned()));
+                return Err(FaultTextError::Twice(word.to_owned()));
             }
             seen.push(word);
             condition(&mut rule, word, &mut words)?;
@@ -247,10 +260,10 @@ fn condition(
             let qos = |word: &str| QoS::from_value(word.parse().ok()?);
             place.qos = Some(words.get("0, 1 or 2", qos)?);
         }
-        "packet_id" => place.packet_id = Some(words.get("a Packet Identifier", number)?),
-        "nth" => timing.nth = words.get("a number", number)?,
-        "times" => timing.times = Some(FaultTimes::Exactly(words.get("a number", number)?)),
-        "always" => timing.times = Some(FaultTimes::Always),
+        "packet_id" => place.packet_id = Some(words.get(PACKET_ID, number)?),
+        "nth" => timing.nth = words.get(COUNT, number)?,
+        "times" => timing.set_times(FaultTimes::Exactly(words.get(COUNT, number)?)),
+        "always" => timing.set_times(FaultTimes::Always),
         "after" => timing.after = words.get(DURATION, parse_duration)?,
         "with_probability" => timing.probability = words.get("a number from 0 to 1", number)?,
         _ => timing.optional = true,
@@ -258,7 +271,9 @@ fn condition(
     Ok(())
 }
 
-const DURATION: &str = "a duration such as 3s or 50ms";
+const COUNT: &str = "a whole number from 1 to 4,294,967,295";
+const PACKET_ID: &str = "a Packet Identifier, from 1 to 65,535";
+const DURATION: &str = "a duration such as 3s or 50ms, of 10,000 days at most";
 
 /// The actions of a rule: `lose, cut after_bytes 5`.
 ///
@@ -275,7 +290,6 @@ fn actions(words: &mut Words<'_>) -> Result<Vec<FaultAction>, FaultTextError> {
         match words.next()? {
             None => return Ok(actions),
             Some(Word::Comma) => actions.push(action(words)?),
-            Some(Word::Plain(other)) => return Err(FaultTextError::Unknown(other.to_owned())),
             found => return Err(unexpected("a comma", found.as_ref())),
         }
     }
@@ -300,7 +314,7 @@ fn action(words: &mut Words<'_>) -> Result<FaultAction, FaultTextError> {
         "delay" => FaultAction::Delay(words.get(DURATION, parse_duration)?),
         "hold" => FaultAction::Hold,
         "reorder" => FaultAction::Reorder {
-            with_next: words.get("a number of packets", number)?,
+            with_next: words.get(COUNT, number)?,
         },
         "cut" => {
             let at = match words.plain_if(|it| matches!(it, "before" | "after_bytes")) {

@@ -117,7 +117,13 @@ impl<'a> Words<'a> {
             Some(Word::Plain(text)) => read(text),
             _ => None,
         };
-        value.ok_or_else(|| unexpected(wanted, word.as_ref()))
+        value.ok_or_else(|| match &word {
+            Some(Word::Plain(found)) => FaultTextError::Value {
+                wanted,
+                found: (*found).to_owned(),
+            },
+            other => unexpected(wanted, other.as_ref()),
+        })
     }
 
     pub(super) fn quoted(&mut self, wanted: &'static str) -> Result<String, FaultTextError> {

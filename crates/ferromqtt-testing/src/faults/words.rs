@@ -52,13 +52,13 @@ macro_rules! fault_words {
             /// Fires so many times. Default: 1.
             #[track_caller]
             pub fn times(self, times: u32) -> Self {
-                self.set(|rule| rule.timing.times = Some(FaultTimes::Exactly(times)))
+                self.set(|rule| rule.timing.set_times(FaultTimes::Exactly(times)))
             }
 
             /// Fires at every packet.
             #[track_caller]
             pub fn always(self) -> Self {
-                self.set(|rule| rule.timing.times = Some(FaultTimes::Always))
+                self.set(|rule| rule.timing.set_times(FaultTimes::Always))
             }
 
             /// Ignores packets that come earlier than this after the rule was made.

@@ -148,7 +148,7 @@ impl Broker {
         if let Some(start) = journal.began() {
             text += &filter.near_misses(start, journal.messages());
         }
-        for rule in self.unused_faults() {
+        for rule in self.explain_unused_faults() {
             let _ = writeln!(text, "  rule never fired: {rule}");
         }
         text + &journal.chart(CHART_LINES)

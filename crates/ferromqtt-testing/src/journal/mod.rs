@@ -12,8 +12,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use ferromqtt_proto::packet::{Packet, Properties};
 
+pub(crate) use chart::shown_client;
 pub use filter::PacketFilter;
 pub use misses::MessageFilter;
+pub(crate) use records::JournalEntryId;
 pub use records::{
     BrokerSide, JournalEvent, JournalLink, JournalMessage, JournalPacket, LinkChange,
 };
@@ -48,7 +50,8 @@ impl BrokerJournal {
         }
     }
 
-    pub(crate) fn push(&mut self, mut event: JournalEvent) {
+    pub(crate) fn push(&mut self, mut event: JournalEvent) -> JournalEntryId {
+        let id = JournalEntryId(self.events.dropped + self.events.entries.len() as u64);
         self.began.get_or_insert_with(|| event.at());
         let size = match &mut event {
             JournalEvent::Packet(packet) => {
@@ -60,6 +63,31 @@ impl BrokerJournal {
             JournalEvent::Link(_) => 0,
         };
         (self.events).push(event, size, self.maximum_entries, self.maximum_bytes);
+        id
+    }
+
+    /// A packet has come to its receiver.
+    pub(crate) fn arrived(&mut self, id: JournalEntryId) {
+        if let Some(packet) = self.packet_mut(id) {
+            packet.arrived = true;
+        }
+    }
+
+    /// A packet that was to go on will not arrive. A fault that befell it before stays its fault.
+    pub(crate) fn lost(&mut self, id: JournalEntryId, why: &str) {
+        if let Some(packet) = self.packet_mut(id) {
+            packet.passed = false;
+            packet.fault.get_or_insert_with(|| why.into());
+        }
+    }
+
+    /// A packet that the journal still has.
+    fn packet_mut(&mut self, id: JournalEntryId) -> Option<&mut JournalPacket> {
+        let index = id.0.checked_sub(self.events.dropped)?;
+        match self.events.entries.get_mut(usize::try_from(index).ok()?)? {
+            (_, JournalEvent::Packet(packet)) => Some(packet),
+            (_, JournalEvent::Link(_)) => None,
+        }
     }
 
     pub(crate) fn accept(&mut self, message: JournalMessage, size: usize) {
@@ -120,7 +148,9 @@ impl BrokerJournal {
     }
 
     /// The newest `most` packets and changes of links as a sequence chart: a line each, times relative to the first. A client's
-    /// packets point to the right, the broker's to the left, and one that a fault kept from its receiver ends in an `x`.
+    /// packets point to the right, the broker's to the left, and one that did not come to its receiver ends in an `x`, because
+    /// of a fault or because its link ended. One that is still on its way, held back or behind a partition, is dotted. Pings of a
+    /// link that come again and again are one line.
     /// Payloads are shortened.
     pub fn chart(&self, most: usize) -> String {
         chart::draw(self, most)

@@ -9,6 +9,7 @@ use ferromqtt_proto::packet::{Packet, PacketType, Properties, ProtocolVersion, Q
 use ferromqtt_proto::{Utf8String, debug_fields};
 
 use crate::connection::ConnectionId;
+use crate::message::PublishedMessage;
 
 /// What the broker does with a packet. It is from the broker's view, in rules for faults as in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +19,10 @@ pub enum BrokerSide {
     /// The broker receives it from a client.
     Receives,
 }
+
+/// Names an entry of the [`BrokerJournal`](crate::BrokerJournal) for as long as that has it: they are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JournalEntryId(pub(super) u64);
 
 /// An entry of the [`BrokerJournal`](crate::BrokerJournal).
 #[derive(Clone, Debug)]
@@ -64,8 +69,12 @@ pub struct JournalPacket {
     pub bytes: usize,
     /// The fault that befell it: the text of its rule, or of the verb.
     pub fault: Option<Arc<str>>,
-    /// Whether it, or what a fault made of it, goes on to its receiver. `false` for what was lost or refused.
+    /// Whether it, or what a fault made of it, goes on to its receiver. `false` for what was lost or refused, and for what was
+    /// on its way when its link ended.
     pub passed: bool,
+    /// Whether it, or what a fault made of it, has come to its receiver: the broker, or the transport that leads to the client.
+    /// What such a transport loses in a reset counts as arrived.
+    pub arrived: bool,
 }
 
 /// A change of a link.
@@ -135,6 +144,21 @@ pub struct JournalMessage {
     pub retain: bool,
     /// Properties of 5.0, if there are any.
     pub properties: Option<Arc<Properties>>,
+}
+
+impl JournalMessage {
+    /// A message that owns its memory, accepted from a client.
+    pub(crate) fn of(at: Instant, client: Utf8String, message: PublishedMessage) -> Self {
+        Self {
+            at,
+            client,
+            topic: message.topic,
+            payload: message.payload,
+            qos: message.qos,
+            retain: message.retain,
+            properties: message.properties,
+        }
+    }
 }
 
 debug_fields!(JournalMessage {

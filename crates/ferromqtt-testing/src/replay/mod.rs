@@ -6,6 +6,7 @@
 
 mod error;
 mod script;
+mod seen;
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
@@ -18,7 +19,9 @@ use ferromqtt_proto::shown::peer_text;
 use ferromqtt_recording::{ClosedBy, Receiver, RecordedPacket, Recording};
 
 use crate::connection::ConnectionId;
+use crate::journal::{BrokerJournal, LinkChange};
 use script::{Action, Script, answering, is_same, lane_of, own_id};
+use seen::SeenTraffic;
 
 pub use error::{ReplayError, ReplayMismatch};
 
@@ -38,6 +41,7 @@ pub(crate) struct Replay {
     writable: VecDeque<ConnectionId>,
     to_close: VecDeque<ConnectionId>,
     failure: Option<Box<ReplayMismatch>>,
+    seen: SeenTraffic,
 }
 
 /// How far a link of the script is played.
@@ -81,10 +85,12 @@ impl Replay {
             writable: VecDeque::new(),
             to_close: VecDeque::new(),
             failure: None,
+            seen: SeenTraffic::new(),
         })
     }
 
     pub(crate) fn open(&mut self, now: Instant, id: ConnectionId) {
+        self.seen.opened(now, id);
         self.connections.insert(
             id,
             PlayedConnection {
@@ -120,8 +126,12 @@ impl Replay {
             let Some(connection) = self.connections.get(&id).filter(|it| !it.closing) else {
                 break;
             };
+            let start = at;
             match packet::decode(&packets, &mut at, connection.version) {
-                Ok(packet) => self.on_packet(now, id, &packet),
+                Ok(packet) => {
+                    self.seen.received(now, id, &packet, at - start);
+                    self.on_packet(now, id, &packet);
+                }
                 Err(error) => {
                     let came = format!("bytes that are no packet of MQTT ({error})");
                     self.fail(self.name_of_connection(id), came, None, None);
@@ -143,6 +153,7 @@ impl Replay {
         let Some(connection) = self.connections.remove(&id) else {
             return;
         };
+        self.seen.closed(now, id, LinkChange::ClosedByClient);
         let Some(link) = connection.link else {
             return;
         };
@@ -172,10 +183,27 @@ impl Replay {
         Some(output)
     }
 
-    pub(crate) fn poll_close(&mut self) -> Option<ConnectionId> {
+    pub(crate) fn poll_close(&mut self, now: Instant) -> Option<ConnectionId> {
         let id = self.to_close.pop_front()?;
+        self.seen.closed(now, id, LinkChange::ClosedByBroker);
         self.connections.remove(&id);
         Some(id)
+    }
+
+    /// What went by.
+    pub(crate) const fn journal(&self) -> &BrokerJournal {
+        &self.seen.journal
+    }
+
+    /// How many connections are open.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Whether the server does nothing more before a client does something.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.poll_timeout().is_none()
+            && (self.connections.values()).all(|it| it.output.is_empty() && !it.closing)
     }
 
     /// When the server does something next, if no client does something before.
@@ -287,7 +315,7 @@ impl Replay {
             }
             _ => output.extend_from_slice(bytes), // as the server coded it
         }
-        self.send(id, &output);
+        self.send(now, id, output);
     }
 
     /// Puts the Subscription Identifiers that the client has now into a message. Returns whether any is another.
@@ -329,12 +357,14 @@ impl Replay {
         self.script.links[link].client_key(link)
     }
 
-    fn send(&mut self, id: ConnectionId, bytes: &[u8]) {
+    fn send(&mut self, now: Instant, id: ConnectionId, bytes: BytesMut) {
+        let bytes = bytes.freeze();
         if let Some(connection) = self.connections.get_mut(&id) {
             if connection.output.is_empty() {
                 self.writable.push_back(id);
             }
-            connection.output.extend_from_slice(bytes);
+            connection.output.extend_from_slice(&bytes);
+            self.seen.sent(now, id, &bytes);
         }
     }
 
@@ -377,7 +407,7 @@ impl Replay {
         if let Packet::PingReq = came {
             let mut answer = BytesMut::new();
             Packet::PingResp.encode(ProtocolVersion::V5, &mut answer);
-            return self.send(id, &answer);
+            return self.send(now, id, answer);
         }
         let link = self.connections.get(&id).and_then(|it| it.link);
         let link = match (came, link) {
@@ -406,6 +436,7 @@ impl Replay {
                     *actual = own_id(came).map(|(packet_id, _)| packet_id);
                 }
                 self.note_subscription(index, came);
+                self.seen.fitted(now, id, came);
             }
             _ => {
                 let (name, nearest) = (self.name_of(link), self.nearest(came));

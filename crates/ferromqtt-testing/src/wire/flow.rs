@@ -10,7 +10,7 @@ use super::lane::{Lane, LaneEnd, Traffic};
 use super::{Reachable, Wire, WireLink};
 use crate::broker::Broker;
 use crate::connection::{BrokerConnection, ConnectionId};
-use crate::journal::{BrokerSide, LinkChange};
+use crate::journal::{BrokerSide, JournalEntryId, LinkChange};
 use crate::random::Random;
 use crate::timers::Timer;
 
@@ -87,7 +87,7 @@ impl Broker {
         link.host_open = false;
         link.outbound.discard();
         if !self.connections.contains_key(&id) {
-            return self.forget_link(id); // the broker has closed it, and the client never saw that
+            return self.forget_link(id, CLIENT_GONE); // the broker has closed it, and the client never saw that
         }
         if link.half_open {
             return; // the broker is not told
@@ -104,22 +104,23 @@ impl Broker {
             link.inbound.settle(now, random);
             match link.inbound.pop(now) {
                 None => break,
-                Some(Traffic::Bytes(bytes)) => {
+                Some(Traffic::Bytes(bytes, entry)) => {
                     link.arrived.extend_from_slice(&bytes);
                     let mut arrived = std::mem::take(&mut link.arrived);
+                    self.note_arrived(entry);
                     self.take_input(now, id, &mut arrived);
                     if let Some(link) = self.link_mut(id) {
                         link.arrived = arrived;
                     }
                 }
                 Some(Traffic::End(LaneEnd::Closed)) => {
-                    self.forget_link(id);
+                    self.forget_link(id, CLIENT_GONE);
                     self.take_end(now, id);
                 }
                 Some(Traffic::End(end)) => self.sever(now, id, end),
             }
         }
-        self.arm_link(now, id);
+        self.settle_link(now, id);
     }
 
     /// The next connection that has something for the host to write.
@@ -156,7 +157,7 @@ impl Broker {
     pub(crate) fn wire_transmit(&mut self, id: ConnectionId) -> Option<Bytes> {
         let now = self.now?;
         let bytes = self.next_outbound(now, id);
-        self.arm_link(now, id);
+        self.settle_link(now, id);
         bytes
     }
 
@@ -169,7 +170,10 @@ impl Broker {
             }
             link.outbound.settle(now, random);
             match link.outbound.pop(now) {
-                Some(Traffic::Bytes(bytes)) => return Some(bytes),
+                Some(Traffic::Bytes(bytes, entry)) => {
+                    self.note_arrived(entry);
+                    return Some(bytes);
+                }
                 Some(Traffic::End(end)) => {
                     self.end_towards_host(now, id, end);
                     return None;
@@ -209,7 +213,7 @@ impl Broker {
         if !uncut.is_empty() {
             link.outbound.uncut -= uncut.len();
             let bytes = Bytes::copy_from_slice(uncut);
-            (link.outbound).send(now, random, Traffic::Bytes(bytes));
+            (link.outbound).send(now, random, Traffic::Bytes(bytes, None));
         }
         chunk = rest;
         link.outbound.arriving.extend_from_slice(chunk);
@@ -247,13 +251,14 @@ impl Broker {
             return;
         };
         if link.leads_nowhere() {
-            self.forget_link(id); // of a half-open one the client is not told: the host keeps its transport
+            let why = link.why_lost();
+            self.forget_link(id, why); // of a half-open one the client is not told: the host keeps its transport
             return;
         }
         (link.outbound).finish(now, &mut wire.random, LaneEnd::Closed);
         match link.outbound.ends_next(now) {
             true => self.end_towards_host(now, id, LaneEnd::Closed),
-            false => self.arm_link(now, id),
+            false => self.settle_link(now, id),
         }
         if let Some(wire) = self.wire.as_deref_mut() {
             wire.announce(id);
@@ -269,7 +274,7 @@ impl Broker {
             wire.note_link(now, id, LinkChange::ClosedByBroker);
             wire.to_close.push_back((id, false));
         }
-        self.forget_link(id);
+        self.forget_link(id, BROKER_CLOSED);
     }
 
     /// Ends a link for both sides, now. The will is published.
@@ -280,22 +285,28 @@ impl Broker {
         let Some(link) = wire.links.get(&id) else {
             return;
         };
-        let change = match end {
-            LaneEnd::Closed => LinkChange::ClosedByBroker,
-            LaneEnd::Cut => LinkChange::Cut,
-            LaneEnd::Reset => LinkChange::Reset,
+        let (change, why) = match end {
+            LaneEnd::Closed => (LinkChange::ClosedByBroker, BROKER_CLOSED),
+            LaneEnd::Cut => (LinkChange::Cut, "the link was cut"),
+            LaneEnd::Reset => (LinkChange::Reset, "the link was reset"),
         };
         let host_open = link.host_open;
         wire.note_link(now, id, change);
         if host_open {
             wire.to_close.push_back((id, end == LaneEnd::Reset));
         }
-        self.forget_link(id);
+        self.forget_link(id, why);
         self.take_end(now, id);
     }
 
-    fn forget_link(&mut self, id: ConnectionId) {
+    /// The link has ended, and what is in it does not arrive.
+    fn forget_link(&mut self, id: ConnectionId, why: &str) {
         if let Some(wire) = self.wire.as_deref_mut() {
+            if let Some(link) = wire.links.get_mut(&id) {
+                link.inbound.discard();
+                link.outbound.discard();
+            }
+            wire.note_lost_because(id, why);
             wire.links.remove(&id);
         }
         self.timers.disarm(Timer::Link(id));
@@ -315,12 +326,16 @@ impl Broker {
         if resumes || link.outbound.has_arrived(now) {
             wire.announce(id);
         }
-        self.arm_link(now, id);
+        self.settle_link(now, id);
     }
 
-    /// Wakes the wire when something of the link is due next.
-    pub(crate) fn arm_link(&mut self, now: Instant, id: ConnectionId) {
-        let Some(link) = self.link_mut(id) else {
+    /// Notes what was lost on a link, and wakes the wire when something of it is due next.
+    pub(crate) fn settle_link(&mut self, now: Instant, id: ConnectionId) {
+        let Some(wire) = self.wire.as_deref_mut() else {
+            return;
+        };
+        wire.note_lost(id);
+        let Some(link) = wire.links.get(&id) else {
             return;
         };
         let deadlines = [&link.inbound, &link.outbound].map(Lane::deadline);
@@ -341,6 +356,20 @@ impl Broker {
     ) -> Option<(&mut WireLink, &mut Random)> {
         let Wire { links, random, .. } = self.wire.as_deref_mut()?;
         Some((links.get_mut(&id)?, random))
+    }
+}
+
+/// Why a packet of the broker does not arrive on a link that the client has closed.
+const CLIENT_GONE: &str = "the client has gone";
+
+/// Why a packet does not arrive on a link that the broker has closed.
+const BROKER_CLOSED: &str = "the broker has closed the link";
+
+impl Broker {
+    fn note_arrived(&mut self, entry: Option<JournalEntryId>) {
+        if let Some(wire) = self.wire.as_deref_mut() {
+            wire.note_arrived(entry);
+        }
     }
 }
 

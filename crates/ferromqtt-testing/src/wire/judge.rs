@@ -17,7 +17,7 @@ use crate::connection::{ConnectionId, ConnectionPhase};
 use crate::faults::{
     CutPoint, FaultPlan, Judged, PacketFate, PacketInView, PlannedCut, PlannedWait,
 };
-use crate::journal::{BrokerSide, JournalEvent, JournalPacket};
+use crate::journal::{BrokerSide, JournalEntryId, JournalEvent, JournalPacket};
 use crate::timers::Timer;
 
 /// Sets DUP in the first byte of a PUBLISH.
@@ -29,6 +29,8 @@ struct CutPacket {
     packet: Option<Packet>,
     kind: Option<PacketType>,
     topic: Option<Utf8String>,
+    /// Its entry in the journal, once that has one.
+    entry: Option<JournalEntryId>,
 }
 
 impl CutPacket {
@@ -49,6 +51,7 @@ impl CutPacket {
             packet,
             kind,
             topic,
+            entry: None,
         }
     }
 }
@@ -128,7 +131,7 @@ impl Broker {
             };
             aliases.note(publish, maximum, whole);
         }
-        wire.note_packet(now, id, side, &cut, judged.as_ref(), passed);
+        cut.entry = wire.note_packet(now, id, side, &cut, judged.as_ref(), passed);
         match judged {
             None if nowhere => {}
             None => wire.accept(now, id, side, &cut, &FaultPlan::default(), None),
@@ -183,13 +186,14 @@ impl Broker {
             let mut bytes = BytesMut::new();
             packet.encode(link.version, &mut bytes);
             let cut = CutPacket {
+                entry: None,
                 bytes: bytes.freeze(),
                 packet: Some(packet),
                 kind: Some(PacketType::Disconnect),
                 topic: None,
             };
-            traffic.push(Traffic::Bytes(cut.bytes.clone()));
-            wire.note_packet(now, id, BrokerSide::Sends, &cut, None, true);
+            let entry = wire.note_packet(now, id, BrokerSide::Sends, &cut, None, true);
+            traffic.push(Traffic::Bytes(cut.bytes, entry));
         }
         traffic.push(Traffic::End(LaneEnd::Cut));
         if let Some((link, random)) = self.link_and_random(id) {
@@ -284,19 +288,15 @@ impl Wire {
         cut: &CutPacket,
         judged: Option<&Judged>,
         passed: bool,
-    ) {
+    ) -> Option<JournalEntryId> {
         let (Some(journal), Some(link)) = (&mut self.journal, self.links.get(&id)) else {
-            return;
-        };
-        let nowhere = || match link.half_open {
-            true => "the link is half-open".into(),
-            false => "the client has gone".into(),
+            return None;
         };
         let fault = match judged {
             Some(judged) => Some(judged.text.clone()),
-            None => (!passed).then(nowhere),
+            None => (!passed).then(|| link.why_lost().into()),
         };
-        journal.push(JournalEvent::Packet(JournalPacket {
+        let entry = journal.push(JournalEvent::Packet(JournalPacket {
             at: now,
             side,
             link: id,
@@ -308,7 +308,9 @@ impl Wire {
             bytes: cut.bytes.len(),
             fault,
             passed,
+            arrived: false,
         }));
+        passed.then_some(entry)
     }
 
     /// Puts a packet into its lane, or what a rule has made of it.
@@ -347,10 +349,11 @@ impl Wire {
         };
         let mut again = None;
         if !arriving.is_empty() {
-            traffic.push(Traffic::Bytes(arriving));
+            traffic.push(Traffic::Bytes(arriving, cut.entry));
         }
         if let Some((dup, after)) = plan.duplicate {
-            let copy = Traffic::Bytes(if dup { with_dup(&bytes) } else { bytes });
+            let copy = if dup { with_dup(&bytes) } else { bytes };
+            let copy = Traffic::Bytes(copy, None);
             match after.is_zero() {
                 true => traffic.push(copy),
                 false => again = Some((later(begins, after), copy)),

@@ -9,6 +9,7 @@ use ferromqtt_proto::debug_fields;
 
 use super::aliases::LaneAliases;
 use super::postponed::{Postponed, Waiting};
+use crate::journal::JournalEntryId;
 use crate::random::Random;
 
 /// While so many bytes are on their way, nothing more is taken in: the sender notices, as it does on a slow network.
@@ -41,15 +42,24 @@ impl LaneEnd {
 /// What comes out of a lane.
 #[derive(Clone)]
 pub(crate) enum Traffic {
-    Bytes(Bytes),
+    /// With the entry of the journal for the packet whose end they have.
+    Bytes(Bytes, Option<JournalEntryId>),
     End(LaneEnd),
 }
 
 impl Traffic {
     pub(crate) const fn len(&self) -> usize {
         match self {
-            Self::Bytes(bytes) => bytes.len(),
+            Self::Bytes(bytes, _) => bytes.len(),
             Self::End(_) => 0,
+        }
+    }
+
+    /// The packet that is lost when this is.
+    const fn entry(&self) -> Option<JournalEntryId> {
+        match self {
+            Self::Bytes(_, entry) => *entry,
+            Self::End(_) => None,
         }
     }
 }
@@ -85,6 +95,8 @@ pub(crate) struct Lane {
     free_at: Option<Instant>,
     /// Nothing more is taken in: the end is on its way.
     ended: bool,
+    /// Packets that will not arrive, until the journal has that.
+    lost: Vec<JournalEntryId>,
     /// How many bytes may be on their way, or kept back.
     maximum: usize,
 }
@@ -100,6 +112,7 @@ debug_fields!(Lane {
     latest,
     free_at,
     ended,
+    lost: count,
     maximum
 });
 
@@ -116,6 +129,7 @@ impl Lane {
             latest: None,
             free_at: None,
             ended: false,
+            lost: Vec::new(),
             maximum,
         }
     }
@@ -123,7 +137,7 @@ impl Lane {
     /// Takes in a packet, or what a fault has made of it. It waits, if it is to, and otherwise goes on its way.
     pub(crate) fn accept(&mut self, now: Instant, random: &mut Random, waiting: Waiting) {
         if self.ended {
-            return;
+            return self.lose(waiting.into_traffic());
         }
         self.postponed.push(waiting);
         self.settle(now, random);
@@ -145,7 +159,8 @@ impl Lane {
             return;
         }
         self.arriving.clear();
-        self.postponed.drop_held();
+        let held = self.postponed.take_held();
+        self.lose(held);
         self.postponed
             .push(Waiting::behind(None, vec![Traffic::End(end)]));
         self.ended = true;
@@ -154,14 +169,17 @@ impl Lane {
 
     /// Puts bytes on their way, past all rules.
     pub(crate) fn send(&mut self, now: Instant, random: &mut Random, traffic: Traffic) {
-        let Traffic::Bytes(mut bytes) = traffic else {
+        let Traffic::Bytes(mut bytes, mut entry) = traffic else {
             self.schedule(now, random, traffic);
             return;
         };
         let mut is_last = false;
         if let Some(left) = &mut self.conditions.cut_after {
             is_last = bytes.len() >= *left;
-            bytes.truncate(*left);
+            if bytes.len() > *left {
+                bytes.truncate(*left);
+                self.lost.extend(entry.take());
+            }
             *left -= bytes.len();
         }
         while let Some(rate) = self.conditions.rate
@@ -169,10 +187,11 @@ impl Lane {
         {
             let piece = (f64::from(rate.get()) * PIECE.as_secs_f64()).ceil() as usize;
             let piece = bytes.split_to(piece.min(bytes.len()));
-            self.schedule(now, random, Traffic::Bytes(piece));
+            let ends = bytes.is_empty().then(|| entry.take()).flatten();
+            self.schedule(now, random, Traffic::Bytes(piece, ends));
         }
         if !bytes.is_empty() {
-            self.schedule(now, random, Traffic::Bytes(bytes));
+            self.schedule(now, random, Traffic::Bytes(bytes, entry));
         }
         if is_last {
             self.schedule(now, random, Traffic::End(LaneEnd::Cut));
@@ -241,6 +260,22 @@ impl Lane {
         self.transit.is_empty() && self.postponed.is_empty() && self.arriving.is_empty()
     }
 
+    /// What it holds, for people; `more` is what stands behind it.
+    pub(crate) fn unfinished(&self, more: bool) -> Option<String> {
+        let mut parts = self.postponed.unfinished();
+        if !self.transit.is_empty() {
+            let why = match self.conditions.stalled {
+                true => "stopped by a stall or a partition",
+                false => "on their way",
+            };
+            parts.push(format!("{} bytes {why}", self.in_transit));
+        }
+        if !self.arriving.is_empty() || more {
+            parts.push("a packet whose end has not come".to_owned());
+        }
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
     /// Bytes that it holds.
     pub(crate) fn held(&self) -> usize {
         self.in_transit + self.postponed.bytes() + self.arriving.len()
@@ -249,9 +284,20 @@ impl Lane {
     /// Throws away what is in it, and what will come.
     pub(crate) fn discard(&mut self) {
         self.arriving.clear();
-        self.postponed = Postponed::default();
-        self.transit.clear();
+        let postponed = std::mem::take(&mut self.postponed);
+        self.lose(postponed.into_traffic());
+        let transit = std::mem::take(&mut self.transit);
+        self.lose(transit.into_iter().map(|(_, traffic)| traffic));
         self.in_transit = 0;
         self.ended = true;
+    }
+
+    fn lose(&mut self, traffic: impl IntoIterator<Item = Traffic>) {
+        (self.lost).extend(traffic.into_iter().filter_map(|it| it.entry()));
+    }
+
+    /// The packets that will not arrive, and were not named yet.
+    pub(crate) fn take_lost(&mut self) -> Vec<JournalEntryId> {
+        std::mem::take(&mut self.lost)
     }
 }

@@ -23,11 +23,14 @@ use crate::broker::Broker;
 use crate::chaos::ScheduledEvents;
 use crate::connection::{BrokerConnection, ConnectionId, ConnectionPhase};
 use crate::faults::InstalledFaults;
-use crate::journal::{BrokerJournal, JournalEvent, JournalLink, JournalMessage, LinkChange};
+use crate::journal::{
+    BrokerJournal, JournalEntryId, JournalEvent, JournalLink, JournalMessage, LinkChange,
+};
 use crate::message::PublishedMessage;
 use crate::random::Random;
 use lane::Lane;
 
+pub(crate) use aliases::LaneAliases;
 pub use verbs::RestartKeeps;
 
 /// The links of a broker, and what may befall what goes by them.
@@ -115,6 +118,15 @@ impl WireLink {
     const fn leads_nowhere(&self) -> bool {
         self.half_open || !self.host_open
     }
+
+    /// Why a packet does not arrive that no rule keeps from it.
+    const fn why_lost(&self) -> &'static str {
+        match (self.half_open, self.host_open) {
+            (true, _) => "the link is half-open",
+            (false, false) => "the client has gone",
+            (false, true) => "the link was cut",
+        }
+    }
 }
 
 impl Wire {
@@ -129,6 +141,31 @@ impl Wire {
             client,
             change,
         }));
+    }
+
+    /// A packet, or what a fault has made of it, has come out of its lane.
+    fn note_arrived(&mut self, entry: Option<JournalEntryId>) {
+        if let (Some(journal), Some(entry)) = (&mut self.journal, entry) {
+            journal.arrived(entry);
+        }
+    }
+
+    /// Notes which packets of a link will not arrive after all.
+    fn note_lost(&mut self, id: ConnectionId) {
+        if let Some(link) = self.links.get(&id) {
+            self.note_lost_because(id, link.why_lost());
+        }
+    }
+
+    fn note_lost_because(&mut self, id: ConnectionId, why: &str) {
+        let (Some(journal), Some(link)) = (&mut self.journal, self.links.get_mut(&id)) else {
+            return;
+        };
+        for lane in [&mut link.inbound, &mut link.outbound] {
+            for entry in lane.take_lost() {
+                journal.lost(entry, why);
+            }
+        }
     }
 
     /// Names a link to the host, if it is not named already.
@@ -149,17 +186,7 @@ impl Wire {
     ) {
         if let Some(journal) = &mut self.journal {
             let size = message.memory_size();
-            let message = message.detached();
-            let message = JournalMessage {
-                at: now,
-                client,
-                topic: message.topic,
-                payload: message.payload,
-                qos: message.qos,
-                retain: message.retain,
-                properties: message.properties,
-            };
-            journal.accept(message, size);
+            journal.accept(JournalMessage::of(now, client, message.detached()), size);
         }
     }
 }

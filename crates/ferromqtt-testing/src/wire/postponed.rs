@@ -11,6 +11,9 @@ use crate::faults::FaultId;
 /// What a packet takes beside its bytes.
 const ENTRY: usize = 128;
 
+/// How many packets are listed one by one.
+const MOST_LISTED: usize = 3;
+
 /// What a packet waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
@@ -47,6 +50,10 @@ impl Waiting {
             wait,
             traffic,
         }
+    }
+
+    pub(crate) fn into_traffic(self) -> Vec<Traffic> {
+        self.traffic
     }
 
     fn size(&self) -> usize {
@@ -142,10 +149,41 @@ impl Postponed {
         released
     }
 
-    /// Forgets what waits for something other than the time.
-    pub(crate) fn drop_held(&mut self) {
-        (self.packets).retain(|packet| !matches!(packet.wait, Wait::Held(_) | Wait::Overtaken(_)));
+    /// Takes out what waits for something other than the time.
+    pub(crate) fn take_held(&mut self) -> Vec<Traffic> {
+        let (held, rest) = std::mem::take(&mut self.packets)
+            .into_iter()
+            .partition(|packet| matches!(packet.wait, Wait::Held(_) | Wait::Overtaken(_)));
+        self.packets = rest;
         self.bytes = self.packets.iter().map(Waiting::size).sum();
+        let held: VecDeque<Waiting> = held;
+        held.into_iter().flat_map(Waiting::into_traffic).collect()
+    }
+
+    /// All that waits.
+    pub(crate) fn into_traffic(self) -> impl Iterator<Item = Traffic> {
+        self.packets.into_iter().flat_map(Waiting::into_traffic)
+    }
+
+    /// What waits for what, for people.
+    pub(crate) fn unfinished(&self) -> Vec<String> {
+        let line = |packet: &Waiting| {
+            let kind = packet.kind.map_or("the end", PacketType::name);
+            let why = match packet.wait {
+                Wait::Held(_) => "held until it is released",
+                Wait::Overtaken(_) => "until others have overtaken it",
+                Wait::Until(_) | Wait::Again(_) => "delayed",
+                Wait::Behind => "behind others that wait",
+            };
+            format!("{kind} {why}")
+        };
+        let mut lines: Vec<_> = self.packets.iter().take(MOST_LISTED).map(line).collect();
+        if let Some(more) = self.packets.len().checked_sub(MOST_LISTED)
+            && more > 0
+        {
+            lines.push(format!("{more} more packets that wait"));
+        }
+        lines
     }
 
     /// When the next no longer waits. May be earlier than it can go.

@@ -12,7 +12,7 @@ use super::{Reachable, WireLink};
 use crate::broker::Broker;
 use crate::connection::ConnectionId;
 use crate::faults::{FaultError, FaultId, FaultRule};
-use crate::journal::{BrokerJournal, BrokerSide, LinkChange};
+use crate::journal::{BrokerJournal, BrokerSide, LinkChange, shown_client};
 use crate::message::PublishedMessage;
 use crate::session::SessionId;
 
@@ -37,8 +37,11 @@ impl Broker {
     /// Adds a rule, behind those that there are.
     ///
     /// # Errors
-    /// [`FaultError`] when the rule makes no sense.
+    /// [`FaultError`] when the rule makes no sense, or the broker replays a recording.
     pub fn add_fault(&mut self, now: Instant, rule: FaultRule) -> Result<FaultId, FaultError> {
+        if self.replay().is_some() {
+            return Err(FaultError::Replaying);
+        }
         self.now = Some(now);
         let wire = self.wire_mut();
         let seed = wire.seed;
@@ -77,6 +80,13 @@ impl Broker {
             .collect()
     }
 
+    /// The texts of [`Broker::unused_faults`], each with what is known of why it never fired: how many packets matched before
+    /// its turn, or that the other side sent such packets. A line each, for the failure of a test.
+    pub fn explain_unused_faults(&self) -> Vec<String> {
+        let wire = self.wire.iter();
+        wire.flat_map(|wire| wire.faults.explain_unused()).collect()
+    }
+
     /// Lets the packets go that a rule holds ([`FaultAction::Hold`](crate::FaultAction::Hold)); returns how many those were.
     /// The rule holds further packets if it is to fire again.
     pub fn release_fault(&mut self, now: Instant, id: FaultId) -> usize {
@@ -107,7 +117,10 @@ impl Broker {
 
     /// What happened; `None` while no journal is kept ([`BrokerOptions::journal_packets`](crate::BrokerOptions)).
     pub fn journal(&self) -> Option<&BrokerJournal> {
-        self.wire.as_ref()?.journal.as_ref()
+        match self.replay() {
+            Some(replay) => Some(replay.journal()),
+            None => self.wire.as_ref()?.journal.as_ref(),
+        }
     }
 
     /// The Client Identifiers of the clients that have a link, in alphabetical order.
@@ -183,7 +196,9 @@ impl Broker {
                 link.outbound.discard();
                 link.arrived.clear();
             }
-            broker.wire_mut().note_link(now, id, LinkChange::HalfOpen);
+            let wire = broker.wire_mut();
+            wire.note_lost(id);
+            wire.note_link(now, id, LinkChange::HalfOpen);
         })
     }
 
@@ -363,7 +378,7 @@ impl Broker {
         self.on_link(now, client_identifier, |broker, id| {
             broker.cut_waiting(now, id);
             if let Some((link, random)) = broker.link_and_random(id) {
-                (link.outbound).send(now, random, Traffic::Bytes(bytes));
+                (link.outbound).send(now, random, Traffic::Bytes(bytes, None));
             }
             broker.link_changed(now, id);
         })
@@ -402,11 +417,37 @@ impl Broker {
 
     /// Whether there is nothing to do before somebody does something or a deadline of MQTT passes: no message is queued for a
     /// connected client or in flight, nothing is unsent, no packet is held back or on its way through a link, and no
-    /// connection is in the middle of its handshake or end.
+    /// connection is in the middle of its handshake or end. A broker that replays a recording is idle while it waits for a client.
     pub fn is_idle(&self) -> bool {
+        if let Some(replay) = self.replay() {
+            return replay.is_idle();
+        }
         self.sessions.are_idle()
             && self.connections.values().all(|it| it.is_idle())
             && (self.wire.iter().flat_map(|it| it.links.values())).all(WireLink::is_idle)
+    }
+}
+
+impl Broker {
+    /// What keeps the broker from being [idle](Self::is_idle), a line each; empty when it is. For the failure of a test.
+    pub fn unfinished(&self) -> Vec<String> {
+        if let Some(replay) = self.replay() {
+            let busy = "the replay has something to send";
+            return (!replay.is_idle())
+                .then(|| busy.to_owned())
+                .into_iter()
+                .collect();
+        }
+        let links = self.wire.iter().flat_map(|wire| &wire.links);
+        let links = links.flat_map(|(&id, link)| link.unfinished(id));
+        let mut lines: Vec<_> = links.chain(self.sessions.unfinished()).collect();
+        let open = self.connections.values().filter(|it| !it.is_idle()).count();
+        if open > 0 {
+            lines.push(format!(
+                "{open} connections have unsent output, or are in the middle of their handshake or end"
+            ));
+        }
+        lines
     }
 }
 
@@ -435,5 +476,20 @@ impl WireLink {
             || (self.inbound.is_empty()
                 && self.arrived.is_empty()
                 && (!self.host_open || self.outbound.is_empty()))
+    }
+
+    /// What is on its way in each direction, for people.
+    fn unfinished(&self, id: ConnectionId) -> impl Iterator<Item = String> {
+        let client = shown_client(&self.client, id);
+        let incoming = self.inbound.unfinished(!self.arrived.is_empty());
+        let outgoing = self.outbound.unfinished(false).filter(|_| self.host_open);
+        let lanes = match self.half_open {
+            true => [None, None],
+            false => [
+                incoming.map(|what| format!("from {client}: {what}")),
+                outgoing.map(|what| format!("to {client}: {what}")),
+            ],
+        };
+        lanes.into_iter().flatten()
     }
 }

@@ -209,3 +209,99 @@ fn the_chart_marks_faults_and_leaves_out_what_is_old() {
         "(no packets)\n"
     );
 }
+
+#[test]
+fn pings_that_come_again_and_again_are_one_line_of_the_chart() {
+    let mut scene = recorded();
+    let (one, two) = (scene.client(V5, "one"), scene.client(V5, "two"));
+    scene.send(one, &Packet::PingReq);
+    assert_eq!(scene.next(one), Some(Packet::PingResp));
+    scene.publish(one, publish("t", "1", QoS::AtLeastOnce));
+    for _ in 0..60 {
+        scene.pass(Duration::from_secs(10));
+        for client in [one, two] {
+            scene.send(client, &Packet::PingReq);
+            assert_eq!(scene.next(client), Some(Packet::PingResp));
+        }
+    }
+    scene.publish(two, publish("t", "2", QoS::AtLeastOnce));
+    let chart = journal(&scene).chart(30);
+    assert!(!chart.contains("left out"), "{chart}");
+    for name in ["one", "two"] {
+        let folded = "-- PINGREQ, PINGRESP x60, until +600.000 s --";
+        let found = (chart.lines()).filter(|it| it.contains(name) && it.ends_with(folded));
+        assert_eq!(found.count(), 1, "{chart}");
+    }
+    let single = chart.lines().filter(|it| it.contains("PINGREQ ---"));
+    assert_eq!(single.count(), 1, "one exchange is shown as it is: {chart}");
+    assert_eq!(chart.matches("PUBLISH").count(), 2, "{chart}");
+}
+
+#[test]
+fn a_ping_that_a_fault_befell_is_a_line_of_its_own() {
+    let mut scene = recorded();
+    let client = scene.client(V5, "c");
+    let rule = FaultRule::sends(PacketType::PingResp).nth(4).lose();
+    scene.broker.add_fault(scene.now, rule).unwrap();
+    for _ in 0..6 {
+        scene.send(client, &Packet::PingReq);
+        scene.bytes(client);
+    }
+    let chart = journal(&scene).chart(30);
+    assert!(chart.contains("PINGREQ x4, PINGRESP x3"), "{chart}");
+    assert!(chart.contains("x-"), "{chart}");
+    assert!(chart.contains("-- PINGREQ, PINGRESP x2, until"), "{chart}");
+}
+
+#[test]
+fn a_rule_that_never_fired_says_what_went_by_instead() {
+    let mut scene = recorded();
+    let client = scene.client(V5, "c");
+    for rule in [
+        FaultRule::sends(PacketType::Publish).topic("a").lose(),
+        FaultRule::receives(PacketType::Publish)
+            .topic("a")
+            .nth(3)
+            .lose(),
+        FaultRule::receives(PacketType::Publish).topic("b").lose(),
+    ] {
+        scene.broker.add_fault(scene.now, rule).unwrap();
+    }
+    scene.publish(client, publish("a", "1", QoS::AtLeastOnce));
+    scene.publish(client, publish("a", "2", QoS::AtLeastOnce));
+    assert_eq!(
+        scene.broker.explain_unused_faults(),
+        [
+            r#"sends PUBLISH topic "a" lose   (the broker received 2 such packets: was receives meant?)"#,
+            r#"receives PUBLISH topic "a" nth 3 lose   (2 packets matched)"#,
+            r#"receives PUBLISH topic "b" lose"#,
+        ]
+    );
+    let text = (scene.broker).explain_missing("no message matched", &MessageFilter::new("x"));
+    assert!(text.contains("was receives meant?"), "{text}");
+}
+
+#[test]
+fn a_broker_that_is_not_idle_says_what_is_pending() {
+    let mut scene = recorded();
+    let client = scene.client(V5, "c");
+    assert_eq!(scene.broker.unfinished(), [""; 0]);
+    let rule = FaultRule::sends(PacketType::PubAck).hold();
+    scene.broker.add_fault(scene.now, rule).unwrap();
+    let mut message = publish("t", "1", QoS::AtLeastOnce);
+    message.packet_id = Some(packet_id(1));
+    scene.send(client, &Packet::Publish(message));
+    scene.bytes(client);
+    assert!(!scene.broker.is_idle());
+    let expected = ["to c: PUBACK held until it is released"];
+    assert_eq!(scene.broker.unfinished(), expected);
+    scene.broker.partition(scene.now, false);
+    scene.send(client, &Packet::PingReq);
+    assert_eq!(
+        scene.broker.unfinished(),
+        [
+            "from c: 2 bytes stopped by a stall or a partition",
+            expected[0]
+        ]
+    );
+}

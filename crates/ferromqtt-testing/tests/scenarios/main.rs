@@ -9,6 +9,7 @@ mod errors;
 mod faults;
 mod handshake;
 mod journal;
+mod journal_losses;
 mod limits;
 mod limits_3x;
 mod links;

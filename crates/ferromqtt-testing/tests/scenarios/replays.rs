@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use ferromqtt_proto::packet::{
-    Ack, Connect, Packet, Properties, ProtocolVersion, PublishPacket, QoS, SubscribePacket,
+    Ack, Connect, Packet, PacketType, Properties, ProtocolVersion, PublishPacket, QoS,
+    SubscribePacket,
 };
 use ferromqtt_testing::recording::{ComparedTimes, RecordedPayloads, Recorder, Recording, diff};
-use ferromqtt_testing::{Broker, ReplayError, ReplayMismatch};
+use ferromqtt_testing::{
+    Broker, BrokerJournal, MessageFilter, PacketFilter, ReplayError, ReplayMismatch,
+};
 
 use crate::recordings::{Memory, record};
 use crate::scene::{Scene, connect, packet_id, publish, text};
@@ -112,6 +115,35 @@ fn messages_have_the_subscription_identifiers_that_the_client_has_now() {
     assert!(
         differs(&other.parse().unwrap())
             .contains("subscription_identifiers: [9], in the second [8]")
+    );
+}
+
+#[test]
+fn a_replay_has_a_journal_and_is_idle_while_it_waits_for_a_client() {
+    let mut scene = replayed(&recorded());
+    let peer = scene.client(ProtocolVersion::V5, "pump-7");
+    assert!(scene.broker.is_idle());
+    assert_eq!(scene.broker.stats().connections, 1);
+    scene.send(peer, &subscribe("own/#", 1));
+    scene.send(peer, &with_id(publish("level", "7", QoS::AtLeastOnce), 2));
+    let twice = with_id(publish("level", "8", QoS::ExactlyOnce), 3);
+    scene.send(peer, &twice);
+    let all = MessageFilter::new("#");
+    let journal = scene.broker.journal().unwrap();
+    let payloads: Vec<_> = journal.published(&all).map(|it| &it.payload[..]).collect();
+    assert_eq!(payloads, [b"7", b"8"]);
+    let kinds = |journal: &BrokerJournal, kind: PacketType| {
+        journal.packets(&PacketFilter::from(kind)).count()
+    };
+    assert_eq!(kinds(journal, PacketType::SubAck), 1);
+    scene.send(peer, &with_id(publish("other", "9", QoS::AtLeastOnce), 4));
+    assert!(scene.broker.check_replay().is_err());
+    let journal = scene.broker.journal().unwrap();
+    assert_eq!(journal.published(&all).count(), 2, "that did not fit");
+    assert_eq!(
+        kinds(journal, PacketType::Publish),
+        3,
+        "it came all the same"
     );
 }
 

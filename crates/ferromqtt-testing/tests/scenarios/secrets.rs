@@ -213,7 +213,7 @@ fn a_replay_shows_no_secret_in_any_state() {
 /// Public types that can hold neither a payload nor what authenticates; `TestBroker` is looked at by the client's test.
 const WITHOUT_SECRETS: &str = "BrokerStats ConnectionId TestBroker BrokerOptionsError BrokerStopped SessionStats BrokerSide CutPoint FaultId \
      BrokerUnreachable ClientWatch ExpectedMessages FaultFileError FaultFileProblem FaultHandle Listen Listening CertificateError \
-     FaultPlace FaultTextError FaultTimes FaultTiming LinkChange LinkHandle MessageFilter NotPublished PacketFilter PacketType RestartKeeps \
+     FaultPlace FaultTextError FaultTimes FaultTiming LinkChange LinkHandle MessageFilter NotPublished PacketFilter PacketType RestartKeeps UnusedFaults \
      BrokerEvent BrokerVerb ChaosError EventTime FaultScriptError Faults";
 
 #[test]

@@ -11,7 +11,7 @@ use ferromqtt_proto::ReasonCode;
 use ferromqtt_proto::packet::{Packet, PacketId, PacketType, PublishPacket, QoS};
 use ferromqtt_testing::{
     BrokerSide, BrokerUnreachable, FaultRule, MemoryStream, MessageFilter, PacketFilter,
-    RestartKeeps, TestBroker, assert_published,
+    RestartKeeps, TestBroker, assert_faults_fired, assert_published,
 };
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep, timeout};
@@ -487,5 +487,50 @@ async fn a_journal_is_kept_unless_the_options_turn_it_off() {
     assert!(
         error.to_string().contains("the broker keeps no journal"),
         "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_test_whose_fault_never_happened_fails_when_it_asks() {
+    let broker = TestBroker::new();
+    let mut client = client(&broker, "c").await;
+    broker.sends(PacketType::PubAck).client("c").lose();
+    broker.sends(PacketType::PubAck).nth(9).optional().lose();
+    let error = broker.check_faults_fired().unwrap_err().to_string();
+    assert!(error.starts_with("rules for faults never fired"), "{error}");
+    assert!(
+        error.contains("\n  sends PUBACK client \"c\" lose\n"),
+        "{error}"
+    );
+    client.send(&qos1("t", "x")).await;
+    broker.wait_for("t").await.unwrap();
+    broker.idle().await;
+    assert_faults_fired!(broker);
+    broker.sends(PacketType::Publish).topic("t").lose();
+    let text = failure(async move {
+        client.send(&qos1("t", "y")).await;
+        broker.wait_for("t").payload("y").await.unwrap();
+        assert_faults_fired!(broker);
+    })
+    .await;
+    assert!(text.contains("the broker received such a packet"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_is_not_idle_says_what_is_pending_where_nothing_must_come() {
+    let broker = TestBroker::new();
+    let mut client = client(&broker, "c").await;
+    broker.sends(PacketType::PubAck).hold();
+    client.send(&qos1("t", "x")).await;
+    broker.wait_for("t").await.unwrap();
+    let error = broker.check_published("other", 0).unwrap_err().to_string();
+    assert!(
+        error.contains("not idle: to c: PUBACK held until it is released"),
+        "{error}"
+    );
+    let nothing = broker.check_payloads("other", &["x"]).unwrap_err();
+    assert!(
+        nothing.to_string().starts_with("nothing was published"),
+        "{nothing}"
     );
 }

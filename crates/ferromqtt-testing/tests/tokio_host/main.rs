@@ -4,6 +4,7 @@ mod faults;
 #[cfg(all(feature = "tls", feature = "websocket", unix))]
 mod listening;
 mod memory;
+mod replays;
 mod virtual_time;
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-use ferromqtt::recording::Recording;
+use ferromqtt::recording::{RecordedPayloads, Recorder, Recording};
 use ferromqtt::{Connection, Options, ProtocolVersion, QoS, ReasonCode};
 use ferromqtt_proto::packet::PacketType;
 use ferromqtt_testing::{
@@ -52,11 +52,21 @@ fn rules() -> Vec<Provoked> {
             .qos(QoS::AtLeastOnce)
             .lose(),
         FaultRule::receives(PacketType::Publish).topic("a#").lose(),
+        FaultRule::receives(PacketType::Publish)
+            .topic("$share/g/a")
+            .lose(),
         FaultRule::receives(PacketType::Publish).refuse_with(reason, "\0"),
         FaultRule::receives(PacketType::Publish).nth(0).lose(),
     ];
     let rules = wrong.map(|rule| (rule.check().unwrap_err().to_string(), "FaultError"));
-    let texts = ["sends lose", "sends any client \"x", "sends any loose"].map(|text| {
+    let texts = [
+        "sends",
+        "sends lose",
+        "sends any client \"x",
+        "sends any loose",
+        "sends any nth 1 nth 2 lose",
+    ]
+    .map(|text| {
         let error = text.parse::<FaultRule>().unwrap_err();
         (error.to_string(), "FaultTextError")
     });
@@ -88,6 +98,17 @@ fn busy() -> Provoked {
     let text = error.to_string();
     let (text, _chart) = text.split_once('\n').unwrap();
     (text.to_owned(), "NotPublished")
+}
+
+/// A file that is recorded to already.
+fn recorded_twice() -> Provoked {
+    let name = format!("{}-twice.mqttlog", std::process::id());
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let record = || Recorder::to_file(&path, RecordedPayloads::Hashed);
+    let _first = record().unwrap();
+    let error = record().unwrap_err();
+    std::fs::remove_file(&path).unwrap();
+    (error.to_string(), "io::Error")
 }
 
 /// Files that are no recordings.
@@ -122,19 +143,22 @@ async fn replays() -> Vec<Provoked> {
     let refused = |recording| TestBroker::from_recording(&recording).unwrap_err();
     let broker = TestBroker::from_recording(&text(true, closed)).unwrap();
     let unfinished = broker.check_replay().unwrap_err();
+    let rule = FaultRule::sends(PacketType::PubAck).lose();
+    let rule = broker.add_fault(rule).unwrap_err();
     let options = Options::test(&broker)
         .protocol(ProtocolVersion::V5)
         .reconnect(None);
     Connection::open(options).await.unwrap_err(); // recorded was 3.1.1
     let mismatch = broker.check_replay().unwrap_err();
-    [
+    let errors = [
         refused(text(false, closed)),
         refused(text(true, left)),
         unfinished,
         mismatch,
-    ]
-    .map(|error| (error.to_string(), "ReplayError"))
-    .into()
+    ];
+    let errors = errors.map(|error| (error.to_string(), "ReplayError"));
+    let rule = (rule.to_string(), "FaultError");
+    errors.into_iter().chain([rule]).collect()
 }
 
 #[tokio::test]
@@ -152,6 +176,7 @@ async fn every_text_of_the_test_broker_is_provoked_and_reads_as_the_page_says() 
     ];
     provoked.extend(rules());
     provoked.extend(recordings());
+    provoked.push(recorded_twice());
     provoked.extend(replays().await);
     compare("Rust: test broker", provoked);
 }

@@ -136,7 +136,7 @@ making_faults(
 )
 making_faults("PUBLISH of QoS 0", lambda broker: broker.send("c", PUBLISH, packet_id=1))
 making_faults("from 0 to", lambda broker: broker.sends(PUBACK).delay(-1))
-making_faults('is no duration such as "3s"', lambda broker: broker.link("c").latency("3"))
+making_faults('is no duration such as "3s"', lambda broker: broker.link("c").latency("10001d"))
 making_faults("must not be negative", lambda broker: broker.sends(PUBACK).garbage(-1))
 making_faults("in the range 0-255", lambda broker: broker.sends(PUBACK).disconnect(256))
 making_faults("after_bytes exclude", lambda b: b.sends(PUBACK).cut(before=True, after_bytes=1))
@@ -216,6 +216,27 @@ replaying(
     "cannot be replayed: {reason}",
     HEADER + b'{"at":0,"link":1,"to":"client","packet":"PUBLISH","left_out":99999999}\n',
 )
+
+
+@provokes(BROKER, "cannot record to")
+async def _(world: World) -> None:
+    path = world.folder / "session.mqttlog"
+    _first = TestBroker(listen=False, record=path)
+    TestBroker(listen=False, record=path)
+
+
+@provokes(BROKER, "record names the recording")
+async def _(world: World) -> None:
+    path = world.folder / "session.mqttlog"
+    path.write_bytes(HEADER)
+    TestBroker.from_recording(path, record=path)
+
+
+@provokes(BROKER, "makes no faults, has no sessions")
+async def _(world: World) -> None:
+    path = world.folder / "session.mqttlog"
+    path.write_bytes(HEADER)
+    TestBroker.from_recording(path).heal()
 
 
 @provokes(BROKER, "the replay is not finished")

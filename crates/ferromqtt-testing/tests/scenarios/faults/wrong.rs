@@ -1,6 +1,6 @@
 //! Rules that make no sense, and texts that are none.
 
-use ferromqtt_proto::packet::{PacketType, ReasonCode};
+use ferromqtt_proto::packet::{PacketType, QoS, ReasonCode};
 use ferromqtt_testing::{BrokerSide, FaultRule, FaultTextError};
 
 use crate::scene::Scene;
@@ -78,6 +78,39 @@ fn a_rule_that_makes_no_sense_is_refused_in_words() {
             "from 0 to 1, not 2",
         ),
         (
+            FaultRule::sends(Publish).always().times(1).lose(),
+            "always and times 1 contradict each other",
+        ),
+        (
+            FaultRule::sends(Publish).times(3).always().lose(),
+            "always and times 3 contradict each other",
+        ),
+        (
+            "sends PUBLISH always nth 3 times 2 lose".parse().unwrap(),
+            "always and times 2 contradict each other",
+        ),
+        (FaultRule::sends(Publish).times(3).times(2).lose(), ""),
+        (
+            FaultRule::sends(Publish)
+                .qos(QoS::AtMostOnce)
+                .packet_id(1)
+                .lose(),
+            "PUBLISH of QoS 0 has no Packet Identifier",
+        ),
+        (
+            FaultRule::receives(Publish).topic("$share/g/a").lose(),
+            "\"$share/g/a\" is the filter of a Shared Subscription",
+        ),
+        (
+            FaultRule::sends(None).topic("$share/g/a").lose(),
+            "which no topic matches",
+        ),
+        (
+            FaultRule::receives(Subscribe).topic("$share/g/a").lose(),
+            "",
+        ),
+        (FaultRule::receives(None).topic("$share/g/a").lose(), ""),
+        (
             FaultRule::receives(Publish).refuse_with(reason, "a\0b"),
             "the text of refuse",
         ),
@@ -103,11 +136,11 @@ fn a_text_that_is_no_rule_says_what_is_wrong() {
     );
     assert_eq!(
         error("sends PUBAK lose"),
-        "fault rule: the name of a packet, or any is missing before \"PUBAK\""
+        "fault rule: \"PUBAK\" is not the name of a packet, or any"
     );
     assert_eq!(
         error("sends any nth x lose"),
-        "fault rule: a number is missing before \"x\""
+        "fault rule: \"x\" is not a whole number from 1 to 4,294,967,295"
     );
     assert_eq!(
         error("sends any"),
@@ -115,20 +148,32 @@ fn a_text_that_is_no_rule_says_what_is_wrong() {
     );
     assert_eq!(
         error("sends any delay 3"),
-        "fault rule: a duration such as 3s or 50ms is missing before \"3\""
+        "fault rule: \"3\" is not a duration such as 3s or 50ms, of 10,000 days at most"
     );
     assert_eq!(
         error("sends any client x lose"),
         "fault rule: a Client Identifier in quotation marks is missing before \"x\""
     );
-    for text in [
-        "sends any nth 1 nth 2 lose",
-        "sends any loose",
-        "sends any lose cut",
-    ] {
-        let error = text.parse::<FaultRule>().unwrap_err();
-        assert!(matches!(error, FaultTextError::Unknown(_)), "{error}");
+    for text in ["4294967296", "1e3", "-1"] {
+        let error = error(&format!("sends any nth {text} lose"));
+        let wanted = "is not a whole number from 1 to 4,294,967,295";
+        assert_eq!(error, format!("fault rule: {text:?} {wanted}"));
     }
+    for text in ["1e3s", "10001d", "99999999999999999999999s"] {
+        let error = error(&format!("sends any delay {text}"));
+        assert!(error.starts_with(&format!("fault rule: {text:?} is not a duration")));
+    }
+    assert_eq!(
+        error("sends any nth 1 nth 2 lose"),
+        "fault rule: \"nth\" stands there twice: leave one out"
+    );
+    let unknown = error("sends any loose");
+    assert!(unknown.starts_with("fault rule: \"loose\" is no word of a rule"));
+    assert!(unknown.contains("packet_id, nth") && unknown.contains("actions lose, duplicate"));
+    assert_eq!(
+        error("sends any lose cut"),
+        "fault rule: a comma is missing before \"cut\""
+    );
     for text in [
         r#"sends any client "x lose"#,
         r#"sends any client "\u{110000}" lose"#,
