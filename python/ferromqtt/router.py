@@ -368,6 +368,34 @@ class Router:
                 messages of a subscription.
             Exception: What `on_error` has raised.
         """
+        await self._run_for(client, started, contextlib.nullcontext())
+
+    async def serve(self, client: Client, *, started: asyncio.Event | None = None) -> None:
+        """Enter a client, run, and leave the client.
+
+        As `run` in the block of a client, but the client subscribes with the connection, so that
+        nothing is missed of what a session that the server has kept brings at once. A router with
+        `exactly_once` handlers needs that.
+
+        Args:
+            client: Whose messages the handlers get. It is not entered yet.
+            started: Set when the client is entered, and the handlers begin.
+
+        Raises:
+            MqttError: As for entering a client, and as for `run`. What the server refuses to
+                subscribe to is `MqttCodeError`, when no filter of a handler is left.
+            ValueError: As for `run`.
+            TypeError: As for `run`.
+            Exception: As for `run`.
+        """
+        await self._run_for(client, started, client)
+
+    async def _run_for(
+        self,
+        client: Client,
+        started: asyncio.Event | None,
+        entering: contextlib.AbstractAsyncContextManager[object],
+    ) -> None:
         if not isinstance(client, FerromqttInternalsHolder):
             raise _no_client(type(client))
         event = cast("object", started)
@@ -378,7 +406,9 @@ class Router:
         run = _Run(self._routes, client)
         self._runs.append(run)
         try:
-            await self._run(run, started)
+            await self._subscribe(run)
+            async with entering:
+                await self._run(run, started)
         finally:
             self._runs.remove(run)
             for _, source in run.sources:
@@ -394,7 +424,7 @@ class Router:
         for run in self._runs:
             run.stop()
 
-    async def _run(self, run: _Run, started: asyncio.Event | None) -> None:
+    async def _subscribe(self, run: _Run) -> None:
         entering: list[tuple[_Route, asyncio.Task[_Messages]]] = []
         with _alone() as failed:
             async with asyncio.TaskGroup() as group:
@@ -403,16 +433,18 @@ class Router:
         # One that is stopped while it subscribes has closed what was to be subscribed.
         if not (run.is_stopped and isinstance(failed.error, MqttError)):
             failed.check()
+            run.messages = [task.result() for _, task in entering]
+
+    async def _run(self, run: _Run, started: asyncio.Event | None) -> None:
         if started is not None:
             started.set()
         if run.is_stopped:
             return
         with _alone() as failed:
             async with asyncio.TaskGroup() as group:
-                run.messages = [task.result() for _, task in entering]
                 workers = {
-                    group.create_task(self._worker(run, route, task.result()))
-                    for route, task in entering
+                    group.create_task(self._worker(run, route, messages))
+                    for (route, _), messages in zip(run.sources, run.messages, strict=True)
                     for _ in range(route.concurrency)
                 }
                 while workers:
@@ -437,6 +469,7 @@ class Router:
         handled all the same, and found to be so when it comes again.
         """
         batches = messages.batches(once.terms.batch)
+        has_warned = False
         async with once.opened(run.internals) as opened:
             while True:
                 _check_cancelled()
@@ -449,6 +482,7 @@ class Router:
                         raise  # as in `_work`
                     run.finish(end)
                     return
+                has_warned = has_warned or once.warn_of_qos_0(run.internals, batch)
                 handled = await opened.handle(batch)
                 for message in batch[: handled.count]:
                     message.ack()

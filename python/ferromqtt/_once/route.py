@@ -112,6 +112,12 @@ class OnceRoute:
         """Raise ValueError for a client with which messages would be lost."""
         options = internals.options
         handler = self.terms.shown
+        if internals.entered:
+            raise ValueError(
+                f"The exactly-once handler {handler} begins too late: the client is entered, and "
+                "what the server had kept for it has gone to client.messages. Call "
+                "router.serve(client) with a client that is not entered"
+            )
         if not internals.core.manual_ack:
             raise ValueError(
                 f"The exactly-once handler {handler} needs Client(manual_ack=True): the client "
@@ -133,6 +139,20 @@ class OnceRoute:
                 f"The exactly-once handler {handler} needs a session that outlives the program, "
                 f"since the server sends again what was not acknowledged: give Client {keep}"
             )
+
+    def warn_of_qos_0(self, internals: Internals, messages: Sequence[Message]) -> bool:
+        """Warn if the server would not send one of these messages again; return whether it did."""
+        topic = next((message.topic for message in messages if message.qos == 0), None)
+        if topic is None:
+            return False
+        internals.core.warn(
+            "The exactly-once handler %s gets a message of QoS 0, to %s: it is handled at most "
+            "once, since the server does not send it again. Publish with QoS 1 or 2, and see "
+            "whether the server has granted that",
+            self.terms.shown,
+            topic,
+        )
+        return True
 
     @contextlib.asynccontextmanager
     async def opened(self, internals: Internals) -> AsyncIterator[_Opened]:
