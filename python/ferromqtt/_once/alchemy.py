@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from ferromqtt import _checks
 from ferromqtt._once.errors import SavepointGoneError
-from ferromqtt._once.store import DeadLetter, Tables, open_transaction, settled
+from ferromqtt._once.store import DeadLetter, Tables, is_inserted, open_transaction, settled
 
 C = TypeVar("C")
 
@@ -85,7 +85,9 @@ class AlchemyTransactions(Generic[C]):
         self._outer: Any = None
         self._nested: Any = None
         self._tables = tables
-        self._remember = tables.remember(self._dialect)
+        # Otherwise SQLAlchemy does not ask every driver how many rows an INSERT has inserted.
+        remember = tables.remember(self._dialect)
+        self._remember = remember.execution_options(preserve_rowcount=True)
         self._bury = sa.insert(tables.dead_letters)
 
     async def _execute(self, statement: Any, parameters: Any) -> int:  # noqa: ANN401 - Core
@@ -160,7 +162,7 @@ class AlchemyTransactions(Generic[C]):
     async def remember(self, handler: str, key: str, now: int) -> bool:
         """As the protocol says."""
         row = {"handler": handler, "message_key": key, "handled_at": now}
-        return await self._execute(self._remember, row) == 1
+        return is_inserted(await self._execute(self._remember, row))
 
     async def forget(self, handler: str, before: int, most: int) -> None:
         """As the protocol says."""

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from ferromqtt._once.errors import SavepointGoneError
 from ferromqtt._once.sql import SAVEPOINT, Statements, row
-from ferromqtt._once.store import DeadLetter, Tables, open_transaction, settled
+from ferromqtt._once.store import DeadLetter, Tables, is_inserted, open_transaction, settled
 
 C = TypeVar("C")
 
@@ -77,7 +77,7 @@ class SqliteTransactions(Generic[C]):
 
     async def remember(self, handler: str, key: str, now: int) -> bool:
         """As the protocol says."""
-        return await self._run(self._remember, handler, key, now) == 1
+        return is_inserted(await self._run(self._remember, handler, key, now))
 
     async def forget(self, handler: str, before: int, most: int) -> None:
         """As the protocol says."""

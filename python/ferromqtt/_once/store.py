@@ -246,6 +246,19 @@ def run_without_waiting(coroutine: Coroutine[Any, Any, _T]) -> _T:
     )
 
 
+def is_inserted(count: int) -> bool:
+    """Tell by the number of rows whether the row that remembers a message is new.
+
+    Raises:
+        RuntimeError: The driver does not know. Taken for 0, a message would be lost.
+    """
+    if count not in (0, 1):
+        raise RuntimeError(
+            f"the driver says that an INSERT of one row has inserted {count}: update it"
+        )
+    return count == 1
+
+
 def open_transaction() -> RuntimeError:
     """Return the error for a connection that is in a transaction already."""
     return RuntimeError(
