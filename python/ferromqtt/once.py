@@ -25,6 +25,7 @@ from ferromqtt._once import sqlite as _sqlite
 from ferromqtt._once.errors import (
     HandlerFailedError,
     OnceError,
+    OpenTransactionError,
     SavepointGoneError,
     StoreFailedError,
     TransactionEndedError,
@@ -56,6 +57,7 @@ __all__ = [
     "DeadLetter",
     "HandlerFailedError",
     "OnceError",
+    "OpenTransactionError",
     "SavepointGoneError",
     "Store",
     "StoreFailedError",

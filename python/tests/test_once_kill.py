@@ -20,8 +20,8 @@ from ferromqtt import blocking
 from support.mosquitto import Mosquitto
 
 TESTS = Path(__file__).parent
-KILLS = int(os.environ.get("FERROMQTT_KILLS", "12"))
-ORDERS = int(os.environ.get("FERROMQTT_ORDERS", "200"))
+KILLS = int(os.environ.get("FERROMQTT_KILLS", "8"))
+ORDERS = int(os.environ.get("FERROMQTT_ORDERS", "120"))
 WINDOW = 100
 """So many messages mosquitto sends before it waits for acknowledgements."""
 

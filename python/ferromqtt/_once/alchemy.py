@@ -6,8 +6,8 @@ import dataclasses
 from typing import Any, Generic, TypeVar
 
 from ferromqtt import _checks
-from ferromqtt._once.errors import SavepointGoneError
-from ferromqtt._once.store import DeadLetter, Tables, is_inserted, open_transaction, settled
+from ferromqtt._once.errors import OpenTransactionError, SavepointGoneError
+from ferromqtt._once.store import DeadLetter, Tables, is_inserted, settled
 
 C = TypeVar("C")
 
@@ -98,7 +98,7 @@ class AlchemyTransactions(Generic[C]):
     async def begin(self) -> None:
         """Begin a transaction, and see to it that the driver has begun it, too."""
         if self._sync.in_transaction():
-            raise open_transaction()
+            raise OpenTransactionError
         await settled(self._connection.begin())
         self._outer = self._sync.get_transaction()
         if self._dialect == "sqlite":

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from ferromqtt._native import Message
 from ferromqtt._once.errors import (
     HandlerFailedError,
+    OpenTransactionError,
     SavepointGoneError,
     StoreFailedError,
     TransactionEndedError,
@@ -97,8 +98,9 @@ class OnceBatches(Generic[D]):
                 await self._commit()
             else:
                 await self._transactions.roll_back()
-        except BaseException:
-            await self._roll_back()
+        except BaseException as error:
+            if not isinstance(error.__cause__, OpenTransactionError):
+                await self._roll_back()
             raise
         return handled
 
@@ -137,6 +139,7 @@ class OnceBatches(Generic[D]):
         try:
             result = self._terms.handler(message, self._transactions.db)
             if inspect.isawaitable(result):
+                _check_loop(result)
                 result = await result
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
@@ -237,6 +240,18 @@ class OnceBatches(Generic[D]):
         )
         failure.__cause__ = error
         return failure
+
+
+def _check_loop(result: object) -> None:
+    """Raise TypeError for what a handler in a thread has left to be awaited."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        if inspect.iscoroutine(result):
+            result.close()
+        raise TypeError(
+            "The handler has returned an awaitable in a thread, where nobody can wait for it"
+        ) from None
 
 
 def first_line(error: Exception) -> str:

@@ -35,5 +35,15 @@ class StoreFailedError(OnceError):
     """
 
 
+class OpenTransactionError(RuntimeError):
+    """Raised by `Transactions.begin` where there is a transaction, which is not ended then."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the connection is in a transaction that something else has begun: commit it first, or "
+            "give exactly-once handlers a connection of their own"
+        )
+
+
 class SavepointGoneError(Exception):
     """Raised by `Transactions` where the savepoint of a handler is not there any more."""

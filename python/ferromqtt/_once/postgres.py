@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Generic, TypeVar
 
-from ferromqtt._once.errors import SavepointGoneError
+from ferromqtt._once.errors import OpenTransactionError, SavepointGoneError
 from ferromqtt._once.sql import SAVEPOINT, Statements, row
-from ferromqtt._once.store import DeadLetter, Tables, is_inserted, open_transaction, settled
+from ferromqtt._once.store import DeadLetter, Tables, is_inserted, settled
 
 C = TypeVar("C")
 
@@ -47,7 +47,7 @@ class PostgresTransactions(Generic[C]):
         check_autocommit(self._connection)
         status = self._connection.info.transaction_status
         if status not in (self._idle, status.UNKNOWN):  # unknown: closed, as that will say
-            raise open_transaction()
+            raise OpenTransactionError
 
     async def savepoint(self) -> None:
         """As the protocol says."""

@@ -251,10 +251,10 @@ class _InThread:
         self._is_abandoned = self._hangs = True
         if self._batches is not None:
             self._batches.abandon()
+        job.add_done_callback(asyncio.Future.exception)  # nobody else asks for it
         done, _ = await asyncio.wait([job], timeout=GRACE)
         if done:
             self._hangs = False
-            job.exception()  # nobody else asks for it, since the run is cancelled
             return
         self._internals.core.warn(
             "The handler %s still runs in its thread, %g s after its router was cancelled: what it "

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Generic, TypeVar
 
-from ferromqtt._once.errors import SavepointGoneError
+from ferromqtt._once.errors import OpenTransactionError, SavepointGoneError
 from ferromqtt._once.sql import SAVEPOINT, Statements, row
-from ferromqtt._once.store import DeadLetter, Tables, is_inserted, open_transaction, settled
+from ferromqtt._once.store import DeadLetter, Tables, is_inserted, settled
 
 C = TypeVar("C")
 
@@ -43,7 +43,7 @@ class SqliteTransactions(Generic[C]):
         """Take the write lock at once: SQLite waits for that, and not for one that is upgraded."""
         check_autocommit(self._connection)
         if self._connection.in_transaction:
-            raise open_transaction()
+            raise OpenTransactionError
         await self._run("BEGIN IMMEDIATE")
 
     async def savepoint(self) -> None:

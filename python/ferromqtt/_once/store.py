@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from ferromqtt import _checks
-from ferromqtt._once.errors import StoreFailedError
+from ferromqtt._once.errors import OpenTransactionError, StoreFailedError
 
 _T = TypeVar("_T")
 D = TypeVar("D")
@@ -58,7 +58,11 @@ class Transactions(Protocol[D_co]):
         """What handlers get."""
 
     async def begin(self) -> None:
-        """Begin a transaction. Raise if there is one already."""
+        """Begin a transaction.
+
+        Raises:
+            OpenTransactionError: There is one already, which stays as it is.
+        """
 
     async def savepoint(self) -> None:
         """Set a savepoint. There is never more than one."""
@@ -189,7 +193,8 @@ class BuiltInStore(Generic[D]):
                     await settled(self._execute(transactions.db, statement))
                 await transactions.commit()
             except Exception as error:
-                await transactions.roll_back()
+                if not isinstance(error, OpenTransactionError):
+                    await transactions.roll_back()
                 raise StoreFailedError(f"The tables cannot be created: {error}") from error
         finally:
             await transactions.close()
@@ -257,11 +262,3 @@ def is_inserted(count: int) -> bool:
             f"the driver says that an INSERT of one row has inserted {count}: update it"
         )
     return count == 1
-
-
-def open_transaction() -> RuntimeError:
-    """Return the error for a connection that is in a transaction already."""
-    return RuntimeError(
-        "the connection is in a transaction that something else has begun: commit it first, or "
-        "give exactly-once handlers a connection of their own"
-    )

@@ -83,6 +83,4 @@ if __name__ == "__main__":
         forget_to_remember()
     fate = Death(kind, int(count))
     watch_commits(fate)
-    asyncio.run(
-        main(int(port), path, int(qos), int(batch), fate, in_thread=where == "thread")
-    )
+    asyncio.run(main(int(port), path, int(qos), int(batch), fate, in_thread=where == "thread"))
