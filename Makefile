@@ -59,7 +59,7 @@ quickstart: .venv/.native ## Build the Python module and run the first example (
 
 # What the tests run beside our own programs. Named first among their prerequisites: what is missing is reported before anything
 # is built.
-TEST_PROGRAMS := mosquitto openssl
+TEST_PROGRAMS := mosquitto openssl initdb=postgresql
 INTEROP_PROGRAMS := $(TEST_PROGRAMS) ejabberdctl=ejabberd nats-server rabbitmq-server
 
 CLUSTER_PROGRAMS := rabbitmq-server
