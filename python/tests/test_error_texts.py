@@ -21,6 +21,7 @@ from support.provocations import (
     connecting,
     importing,
     log,
+    once,
     options,
     outcomes,
     properties,
@@ -44,7 +45,7 @@ ROWS = [row for row in rows() if row.section.startswith("Python")]
 TEXTS = {row.text for row in ROWS}
 MODULES = (
     *(arguments, broker, calls, clocks, connecting, importing, log, options, properties, reports),
-    *(acknowledging, blocking, codecs, outcomes, reconnecting, routing, silence, subscriptions),
+    *(acknowledging, blocking, codecs, once, outcomes, reconnecting, routing, silence, subscriptions),
 )
 """Importing them has filled the registry."""
 

@@ -257,10 +257,10 @@ class _InThread:
             self._hangs = False
             return
         self._internals.core.warn(
-            "The handler %s still runs in its thread, %g s after its router was cancelled: what it "
+            "The handler %s still runs in its thread, %s s after its router was cancelled: what it "
             "does is not committed",
             self._route.terms.shown,
-            GRACE,
+            f"{GRACE:g}",
         )
 
     async def close(self) -> None:
