@@ -45,7 +45,8 @@ ROWS = [row for row in rows() if row.section.startswith("Python")]
 TEXTS = {row.text for row in ROWS}
 MODULES = (
     *(arguments, broker, calls, clocks, connecting, importing, log, options, properties, reports),
-    *(acknowledging, blocking, codecs, once, outcomes, reconnecting, routing, silence, subscriptions),
+    *(acknowledging, blocking, codecs, outcomes, reconnecting, routing, silence, subscriptions),
+    once,
 )
 """Importing them has filled the registry."""
 

@@ -165,7 +165,7 @@ def test_a_batch_waits_for_no_further_message() -> None:
         at: list[float] = []
 
         @router.exactly_once("orders", store=store_of(db), key=key, batch=100)
-        def order(message: Message, db: sqlite3.Connection) -> None:
+        def order(_message: Message, _db: sqlite3.Connection) -> None:
             at.append(asyncio.get_running_loop().time())
 
         async with running(memory_broker(), router) as world:
@@ -224,7 +224,7 @@ def test_a_dead_letter_has_the_properties_of_its_message() -> None:
         router = Router(on_error=lambda *_: None)
 
         @router.exactly_once("orders", store=store_of(db), key=key, on_failure="dead_letter")
-        def order(message: Message, db: sqlite3.Connection) -> None:
+        def order(_message: Message, _db: sqlite3.Connection) -> None:
             raise ValueError("a text with \0 in it, and half of a character: \udc80")
 
         options: dict[str, Any] = {
@@ -264,7 +264,9 @@ def test_a_failing_handler_is_called_again_and_then_stops_the_router() -> None:
 
         async with running(broker, router) as world:
             await world.publish("1:soup", "2:stone", "3:bread")
-            with pytest.raises(once.HandlerFailedError, match="failed 3 times.*to orders") as error:
+            with pytest.raises(
+                once.HandlerFailedError, match=r"failed 3 times.*to orders"
+            ) as error:
                 await world.task
             assert str(error.value.__cause__) == "no such dish"
             assert "stone" not in str(error.value)
@@ -466,7 +468,7 @@ def test_a_handler_that_awaits_what_is_cancelled_has_failed() -> None:
         router = Router()
 
         @router.exactly_once("orders", store=store_of(db), key=key, retries=0)
-        async def order(message: Message, db: sqlite3.Connection) -> None:
+        async def order(_message: Message, _db: sqlite3.Connection) -> None:
             future = asyncio.get_running_loop().create_future()
             future.cancel()
             await future
@@ -489,7 +491,7 @@ def test_other_tasks_have_their_turn_between_batches() -> None:
         turns: list[str] = []
 
         @router.exactly_once("orders", store=store_of(db), key=key, batch=1)
-        def order(message: Message, db: sqlite3.Connection) -> None:
+        def order(_message: Message, _db: sqlite3.Connection) -> None:
             turns.append("handler")
             asyncio.get_running_loop().call_soon(turns.append, "other")
 

@@ -22,7 +22,7 @@ def store() -> Any:  # noqa: ANN401 - a generator of a store
         yield once.sqlite(db)
 
 
-async def later(message: Message, db: sqlite3.Connection) -> None:
+async def later(_message: Message, _db: sqlite3.Connection) -> None:
     """Handle an order some time."""
 
 
@@ -139,7 +139,7 @@ def test_handlers_that_would_take_each_others_messages_for_handled_are_refused(
         router = Router()
         router.exactly_once("orders", store=store, key=key)(insert)
         router.exactly_once("orders", store=store, key=key)(lambda message, db: None)  # noqa: ARG005
-        with pytest.raises(ValueError, match="insert of orders and .*lambda.*have the same name"):
+        with pytest.raises(ValueError, match=r"insert of orders and .*lambda.*have the same name"):
             await router.serve(memory_broker().client(**PERSISTENT))
 
     play(main)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from ferromqtt import Message, Router, once
 from support import once_stores
 from support.loops import run_watched
-from support.once import Running, key, running
+from support.once import Db, Running, key, running
 from support.once_stores import Case, Opened, Rows
 from support.postgres import Postgres
 from support.virtual import memory_broker
@@ -75,7 +75,7 @@ def test_messages_are_handled_once_and_dead_letters_kept(
             async with running(memory_broker(), router) as world:
                 await handle(world, "1:soup", "2:stone", "3:bread", "1:soup", "2:stone")
                 assert rows.orders() == [b"1:soup", b"3:bread"]
-                assert rows.keys() == ["1", "2", "3"]
+                assert rows.remembered() == ["1", "2", "3"]
             row = "message_key, topic, qos, properties, error"
             assert rows.execute(f"SELECT {row} FROM ferromqtt_dead_letters") == [
                 ("2", "orders", 1, "{}", "ValueError: no such dish")
@@ -93,13 +93,13 @@ def failing_on_stones(case: Case) -> Callable[[Message, Any], Any]:
 
     if inspect.iscoroutinefunction(case.insert):
 
-        async def handle_later(message: Message, db: Any) -> None:
+        async def handle_later(message: Message, db: Db) -> None:
             await case.insert(message, db)  # type: ignore[misc]  # it is a coroutine function
             after(message)
 
         return handle_later
 
-    def handle_now(message: Message, db: Any) -> None:
+    def handle_now(message: Message, db: Db) -> None:
         case.insert(message, db)
         after(message)
 
@@ -139,12 +139,12 @@ def test_a_handler_that_ends_its_transaction_stops_and_nothing_is_acknowledged(
             await create(case)
             router = Router()
 
-            def end(message: Message, db: Any) -> Any:
+            def end(message: Message, db: Db) -> object:
                 does = case.enders[way] if b"bad" in message.payload else case.insert
                 return does(message, db)
 
-            async def end_later(message: Message, db: Any) -> None:
-                await end(message, db)
+            async def end_later(message: Message, db: Db) -> None:
+                await end(message, db)  # type: ignore[misc]  # it is of an asynchronous driver
 
             is_async = inspect.iscoroutinefunction(case.insert)
             router.exactly_once("orders", store=case.store, key=key)(end_later if is_async else end)
@@ -158,16 +158,14 @@ def test_a_handler_that_ends_its_transaction_stops_and_nothing_is_acknowledged(
             assert b"3:bread" not in rows.orders()
             # What was committed is with its key, and what was not is without.
             is_there = b"1:soup" in rows.orders()
-            assert ("1" in rows.keys()) is is_there
+            assert ("1" in rows.remembered()) is is_there
             if way in ("rollback", "release", "savepoint"):
                 assert not is_there
 
     play(main)
 
 
-def test_a_database_that_is_gone_stops_the_handler_and_nothing_is_acknowledged(
-    tmp_path: Path,
-) -> None:
+def test_a_database_that_is_gone_stops_the_handler_and_nothing_is_acknowledged() -> None:
     async def main(open_store: Open) -> None:
         with Postgres() as server:
             rows = Rows(server.url)
@@ -204,7 +202,7 @@ def test_two_processes_with_one_name_handle_a_message_once(postgres: Postgres) -
                 first, second = Router(), Router()
 
                 @first.exactly_once("orders", store=once.psycopg(db), key=key, name="n", retries=0)
-                async def order(message: Message, db: psycopg.AsyncConnection[Any]) -> None:
+                async def order(_message: Message, db: psycopg.AsyncConnection[Any]) -> None:
                     await db.execute("INSERT INTO orders VALUES ('first', '')")
                     begun.set()
                     await may_end.wait()
@@ -212,7 +210,7 @@ def test_two_processes_with_one_name_handle_a_message_once(postgres: Postgres) -
                         raise ValueError
 
                 @second.exactly_once("orders", store=store, key=key, name="n")
-                def other(message: Message, db: psycopg.Connection[Any]) -> None:
+                def other(_message: Message, db: psycopg.Connection[Any]) -> None:
                     db.execute("INSERT INTO orders VALUES ('second', '')")
 
                 broker = memory_broker()
@@ -222,16 +220,16 @@ def test_two_processes_with_one_name_handle_a_message_once(postgres: Postgres) -
                     async with running(broker, second, identifier="other"):
                         await broker.publish("orders", "1", qos=1)
                         waits = "SELECT 1 FROM pg_locks WHERE NOT granted"
-                        while not await loop.run_in_executor(None, rows.execute, waits):
-                            await asyncio.sleep(0)  # until it waits for the row
+                        # Until the second one waits for the row of the first one.
+                        await loop.run_in_executor(None, rows.wait_for, waits)
                         may_end.set()
                         if first_fails:
                             with pytest.raises(once.HandlerFailedError):
                                 await one.task
                         else:
                             await broker.idle(20)
-                        while not rows.keys():
-                            await asyncio.sleep(0)
+                        found = "SELECT 1 FROM ferromqtt_handled"
+                        await loop.run_in_executor(None, rows.wait_for, found)
             handled = rows.execute("SELECT key FROM orders")
             assert handled == [("second",) if first_fails else ("first",)]
 
@@ -315,7 +313,8 @@ def test_old_keys_go_from_each_database(opened: tuple[Open, str, Rows]) -> None:
         async with open_store(url) as case:
             await create(case)
             rows.execute(
-                "INSERT INTO ferromqtt_handled VALUES ('other', 'old', 0), ('worker orders', 'old', 0)"
+                "INSERT INTO ferromqtt_handled "
+                "VALUES ('other', 'old', 0), ('worker orders', 'old', 0)"
             )
             router = Router()
             router.exactly_once("orders", store=case.store, key=key)(case.insert)
@@ -325,6 +324,6 @@ def test_old_keys_go_from_each_database(opened: tuple[Open, str, Rows]) -> None:
                 "SELECT handler FROM ferromqtt_handled WHERE message_key = 'old'"
             )
             assert handlers == [("other",)]
-            assert len(rows.keys()) == 121
+            assert len(rows.remembered()) == 121
 
     play(main)

@@ -53,7 +53,7 @@ def test_connection_key_and_handler_are_of_one_thread_and_the_loop_goes_on(tmp_p
         assert threads[0] is not threading.current_thread()
         threads[0].join(30)
         assert not threads[0].is_alive()
-        with pytest.raises(sqlite3.ProgrammingError, match="closed|created in a thread"):
+        with pytest.raises(sqlite3.ProgrammingError, match=r"closed|created in a thread"):
             opened[0].execute("SELECT 1")
         look.close()
 
@@ -65,21 +65,20 @@ def test_a_run_that_is_cancelled_waits_until_the_thread_has_rolled_back(tmp_path
         path = tmp_path / "orders.db"
         look = database(path)
         once.sqlite(look).create()
-        may_end = threading.Event()
+        begun, may_end = threading.Event(), threading.Event()
         router = Router()
 
         @router.exactly_once("orders", store=once.sqlite(lambda: sqlite3.connect(path)), key=key)
         def order(message: Message, db: sqlite3.Connection) -> None:
             insert(message, db)
+            begun.set()
             assert may_end.wait(30)
 
         broker = memory_broker()
         async with running(broker, router) as world:
             await broker.publish("orders", "1:soup", qos=1)
             await broker.publish("orders", "2:bread", qos=1)
-            await asyncio.sleep(0)
-            while world.client.unacknowledged().messages == 0:
-                await asyncio.sleep(0)
+            await asyncio.get_running_loop().run_in_executor(None, begun.wait, 30)
             world.task.cancel()
             asyncio.get_running_loop().call_soon(may_end.set)
             await asyncio.wait([world.task])

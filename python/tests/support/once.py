@@ -17,6 +17,9 @@ PERSISTENT: dict[str, Any] = {
 }
 """What a client needs for exactly-once handlers, before 5.0."""
 
+Db = Any
+"""What a driver has for a connection."""
+
 ORDERS = "CREATE TABLE orders (key TEXT, payload BLOB)"
 """A table of the application's, which takes everything twice."""
 

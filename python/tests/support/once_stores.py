@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +14,10 @@ from sqlalchemy.ext import asyncio as alchemy_asyncio
 from sqlalchemy.orm import Session
 
 from ferromqtt import Message, once
-from support.once import ORDERS, key
+from support.once import ORDERS, Db, key
 
 INSERT = "INSERT INTO orders VALUES (:key, :payload)"
-Handler = Callable[[Message, Any], None | Awaitable[None]]
+Handler = Callable[[Message, Any], Awaitable[None] | None]
 
 
 class Case(NamedTuple):
@@ -42,11 +43,11 @@ def _insert_in_sqlite(message: Message, db: sqlite3.Connection) -> None:
     db.execute(INSERT, parameters(message))
 
 
-def _commit(_: Message, db: Any) -> None:
+def _commit(_: Message, db: Db) -> None:
     db.commit()
 
 
-def _roll_back(_: Message, db: Any) -> None:
+def _roll_back(_: Message, db: Db) -> None:
     db.rollback()
 
 
@@ -88,11 +89,11 @@ async def _await_insert(message: Message, db: aiosqlite.Connection) -> None:
     await db.execute(INSERT, parameters(message))
 
 
-async def _await_commit(_: Message, db: Any) -> None:
+async def _await_commit(_: Message, db: Db) -> None:
     await db.commit()
 
 
-async def _await_roll_back(_: Message, db: Any) -> None:
+async def _await_roll_back(_: Message, db: Db) -> None:
     await db.rollback()
 
 
@@ -173,7 +174,7 @@ def _insert_by_alchemy(message: Message, db: sa.Connection | Session) -> None:
     db.execute(_STATEMENT, parameters(message))
 
 
-async def _await_insert_by_alchemy(message: Message, db: Any) -> None:
+async def _await_insert_by_alchemy(message: Message, db: Db) -> None:
     await db.execute(_STATEMENT, parameters(message))
 
 
@@ -285,12 +286,18 @@ class Rows:
         with contextlib.closing(sqlite3.connect(self._url)) as connection, connection:
             return connection.execute(statement).fetchall()
 
+    def wait_for(self, statement: str) -> None:
+        """Wait until a statement finds something. It blocks its thread."""
+        end = time.monotonic() + 30
+        while not self.execute(statement):
+            assert time.monotonic() < end, statement
+
     def orders(self) -> list[bytes]:
         """Return what was handled, in order of the payloads."""
         rows = self.execute("SELECT payload FROM orders ORDER BY payload")
         return [bytes(payload) for (payload,) in rows]
 
-    def keys(self) -> list[str]:
+    def remembered(self) -> list[str]:
         """Return the keys that are remembered."""
         rows = self.execute("SELECT message_key FROM ferromqtt_handled ORDER BY message_key")
         return [each for (each,) in rows]

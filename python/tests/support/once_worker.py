@@ -58,7 +58,7 @@ def forget_to_remember() -> None:
     SqliteTransactions.remember = remember  # type: ignore[method-assign]
 
 
-async def main(  # noqa: PLR0913 - what the command line has
+async def main(
     port: int, path: str, qos: int, batch: int, death: Death, *, in_thread: bool
 ) -> None:
     router = Router()

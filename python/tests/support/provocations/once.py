@@ -20,15 +20,15 @@ from support.provocations.registry import LOG, ONCE, Given, World, provokes
 from support.virtual import memory_broker
 
 
-def nothing(message: Message, db: object) -> None:
+def nothing(_message: Message, _db: object) -> None:
     """Handle a message."""
 
 
-async def later(message: Message, db: object) -> None:
+async def later(_message: Message, _db: object) -> None:
     """Handle a message some time."""
 
 
-def fail(message: Message, db: object) -> None:
+def fail(_message: Message, _db: object) -> None:
     """Fail to handle a message."""
     raise ValueError("no such dish")
 
@@ -270,7 +270,7 @@ async def _(world: World) -> None:
     router = Router()
 
     @router.exactly_once("orders", store=made, key=payload)
-    def hang(message: Message, db: sqlite3.Connection) -> None:
+    def hang(_message: Message, _db: sqlite3.Connection) -> None:
         begun.set()
         may_end.wait(30)
 
