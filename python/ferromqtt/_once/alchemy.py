@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from importlib import import_module
 from typing import Any, Generic, TypeVar
 
 from ferromqtt import _checks
@@ -61,13 +62,8 @@ class AlchemyTables:
 
     def remember(self, dialect: str) -> Any:  # noqa: ANN401 - of SQLAlchemy
         """Insert a row, unless it is there: SQLAlchemy has this for each database apart."""
-        if dialect == "sqlite":
-            from sqlalchemy.dialects.sqlite import insert  # noqa: PLC0415 - as above
-
-            return insert(self.handled).on_conflict_do_nothing()
-        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - as above
-
-        return postgresql.insert(self.handled).on_conflict_do_nothing()
+        insert = import_module(f"sqlalchemy.dialects.{dialect}").insert
+        return insert(self.handled).on_conflict_do_nothing()
 
 
 class AlchemyTransactions(Generic[C]):
