@@ -42,8 +42,8 @@ from ferromqtt._once.store import (
 )
 
 if TYPE_CHECKING:
-    import aiosqlite as _aiosqlite
     import psycopg as _psycopg
+    from aiosqlite import Connection as _AiosqliteConnection
     from sqlalchemy import Connection as _AlchemyConnection
     from sqlalchemy.ext.asyncio import AsyncConnection as _AlchemyAsyncConnection
     from sqlalchemy.ext.asyncio import AsyncSession as _AlchemyAsyncSession
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
     _Sync = TypeVar("_Sync", _AlchemyConnection, _AlchemySession)
     _Async = TypeVar("_Async", _AlchemyAsyncConnection, _AlchemyAsyncSession)
+else:
+    _AiosqliteConnection = Any  # annotations can be resolved where the library is not installed
 
 __all__ = [
     "AsyncStore",
@@ -105,8 +107,8 @@ def sqlite(
 
 
 def aiosqlite(
-    connection: _aiosqlite.Connection, *, table: str = HANDLED, dead_letters: str = DEAD_LETTERS
-) -> AsyncStore[_aiosqlite.Connection]:
+    connection: _AiosqliteConnection, *, table: str = HANDLED, dead_letters: str = DEAD_LETTERS
+) -> AsyncStore[_AiosqliteConnection]:
     """Return a store over a connection of aiosqlite that is open already.
 
     Args:
