@@ -19,6 +19,7 @@ from support.once import (
     running,
     session,
 )
+from support.secrets import SECRET, Watch
 from support.virtual import memory_broker, play
 
 
@@ -478,6 +479,40 @@ def test_a_handler_that_awaits_what_is_cancelled_has_failed() -> None:
             with pytest.raises(once.HandlerFailedError) as error:
                 await world.task
             assert "awaited something that was cancelled" in str(error.value.__cause__)
+        db.close()
+
+    play(main)
+
+
+def test_neither_payloads_nor_keys_are_shown(watch: Watch) -> None:
+    async def main() -> None:
+        db = database()
+        store = store_of(db)
+        letter = once.DeadLetter("h", SECRET, "orders", SECRET.encode(), 1, SECRET, SECRET, 0)
+        watch.see(store, letter)
+        router = Router()
+        watch.see(router)
+        keywords: dict[str, Any] = {"store": store, "key": lambda message: message.payload.decode()}
+
+        @router.exactly_once("orders", on_failure="dead_letter", **keywords)
+        def order(_message: Message, _db: sqlite3.Connection) -> None:
+            raise ValueError("no such dish")
+
+        async with running(memory_broker(), router) as world:
+            await world.publish(SECRET)
+            assert letters(db, "payload") == [(SECRET.encode(),)]
+            db.execute("DROP TABLE ferromqtt_dead_letters")
+            await world.publish(f"{SECRET} again")
+            with pytest.raises(once.StoreFailedError) as failed:
+                await world.task
+            watch.see(failed.value)
+        router = Router()
+        router.exactly_once("orders", **keywords)(order)
+        async with running(memory_broker(), router) as world:
+            await world.publish(f"{SECRET} for the last time")
+            with pytest.raises(once.HandlerFailedError) as stopped:
+                await world.task
+            watch.see(stopped.value)
         db.close()
 
     play(main)

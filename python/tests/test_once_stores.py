@@ -18,6 +18,7 @@ from support.loops import run_watched
 from support.once import Db, Running, key, running
 from support.once_stores import Case, Opened, Rows
 from support.postgres import Postgres
+from support.secrets import SECRET, Watch
 from support.virtual import memory_broker
 
 Open = Callable[[str], Opened]
@@ -274,6 +275,29 @@ def test_what_a_session_cannot_write_is_the_failure_of_its_handler(
                 assert failed == ["IntegrityError"]
                 assert set(session.scalars(sa.select(Dish.name))) == {"soup", "bread"}
             engine.dispose()
+
+    play(main)
+
+
+def test_sqlalchemy_shows_nothing_of_a_dead_letter_that_it_cannot_store(
+    tmp_path: Path, watch: Watch
+) -> None:
+    async def main() -> None:
+        rows = Rows(str(tmp_path / "orders.db"))
+        async with once_stores.alchemy_connection(str(tmp_path / "orders.db")) as case:
+            await create(case)
+            rows.execute("DROP TABLE ferromqtt_dead_letters")
+            router = Router()
+
+            @router.exactly_once("orders", store=case.store, key=key, on_failure="dead_letter")
+            def order(_message: Message, _db: Db) -> None:
+                raise ValueError("no such dish")
+
+            async with running(memory_broker(), router) as world:
+                await world.broker.publish("orders", f"{SECRET}:soup", qos=1)
+                with pytest.raises(once.StoreFailedError, match="insert a dead letter") as error:
+                    await world.task
+                watch.see(error.value)
 
     play(main)
 

@@ -74,6 +74,7 @@ class AlchemyTransactions(Generic[C]):
 
         self._dialect = check(connection)
         self.errors: tuple[type[Exception], ...] = (sa.exc.SQLAlchemyError,)
+        self._statement_error = sa.exc.StatementError
         self.db = connection
         self._connection: Any = connection
         self._sync: Any = sync_of(connection)
@@ -87,7 +88,11 @@ class AlchemyTransactions(Generic[C]):
         self._bury = sa.insert(tables.dead_letters)
 
     async def _execute(self, statement: Any, parameters: Any) -> int:  # noqa: ANN401 - Core
-        result = await settled(self._connection.execute(statement, parameters))
+        try:
+            result = await settled(self._connection.execute(statement, parameters))
+        except self._statement_error as error:
+            error.params = None  # they hold keys and dead letters, and would be shown
+            raise
         count: int = result.rowcount
         return count
 
