@@ -189,6 +189,45 @@ def test_a_database_that_is_gone_stops_the_handler_and_nothing_is_acknowledged()
         run_watched(asyncio.new_event_loop, main, open_store, limit=50)
 
 
+@pytest.mark.parametrize(
+    "opened", once_stores.ASYNC, indirect=True, ids=lambda it: f"{it[0]}-{it[1].__name__}"
+)
+def test_an_asynchronous_handler_that_is_cancelled_leaves_a_connection_that_works(
+    opened: tuple[Open, str, Rows],
+) -> None:
+    open_store, url, rows = opened
+
+    async def main() -> None:
+        async with open_store(url) as case:
+            await create(case)
+            begun = asyncio.Event()
+            hangs = True
+
+            async def order(message: Message, db: Db) -> None:
+                await case.insert(message, db)  # type: ignore[misc]  # it is a coroutine function
+                if hangs and b"bread" in message.payload:
+                    begun.set()
+                    await asyncio.Event().wait()
+
+            broker = memory_broker()
+            router = Router()
+            router.exactly_once("orders", store=case.store, key=key)(order)
+            async with running(broker, router) as world:
+                for payload in ("1:soup", "2:bread"):
+                    await broker.publish("orders", payload, qos=1)
+                await begun.wait()
+                world.task.cancel()
+                await asyncio.wait([world.task])
+                assert world.session.in_flight == 2
+            assert (rows.orders(), rows.remembered()) == ([], [])
+            hangs = False
+            async with running(broker, router):
+                await broker.idle(20)
+            assert rows.orders() == [b"1:soup", b"2:bread"]
+
+    play(main)
+
+
 def test_two_processes_with_one_name_handle_a_message_once(postgres: Postgres) -> None:
     """The second one waits for the row of the first one, whatever becomes of that."""
 

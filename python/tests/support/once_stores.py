@@ -266,6 +266,8 @@ ALL = [
     *(("postgres", each) for each in (*POSTGRES, *ALCHEMY)),
 ]
 """Pairs of a database and what opens it."""
+ASYNC = [it for it in ALL if "async" in it[1].__name__ or it[1] is with_aiosqlite]
+"""Those whose handlers are coroutine functions."""
 
 
 class Rows:
