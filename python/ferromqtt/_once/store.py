@@ -231,7 +231,7 @@ class AsyncStore(BuiltInStore[D]):
 
 async def settled(result: object) -> Any:  # noqa: ANN401 - what a driver returns
     """Return what a driver returns, with or without `await`."""
-    if inspect.isawaitable(result):
+    if hasattr(result, "__await__"):  # a tenth of what `inspect.isawaitable` costs
         return await cast("Awaitable[object]", result)
     return result
 
