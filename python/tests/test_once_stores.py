@@ -277,6 +277,57 @@ def test_two_processes_with_one_name_handle_a_message_once(postgres: Postgres) -
         run_watched(asyncio.new_event_loop, main, first_fails, limit=50)
 
 
+@pytest.mark.parametrize("library", ["psycopg", "sqlalchemy"])
+@pytest.mark.parametrize("failures", [1, 2, 3])
+def test_a_batch_that_another_transaction_has_made_fail_is_tried_again(
+    postgres: Postgres, library: str, failures: int
+) -> None:
+    async def main() -> None:
+        with postgres.database() as url, contextlib.ExitStack() as stack:
+            rows = Rows(url)
+            rows.execute("CREATE TABLE total (sum INTEGER)")
+            rows.execute("INSERT INTO total VALUES (0)")
+            store: Any
+            if library == "psycopg":
+                connection = stack.enter_context(psycopg.connect(url))
+                connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+                store = once.psycopg(connection)
+            else:
+                where = url.replace("postgresql:", "postgresql+psycopg:", 1)
+                engine = sa.create_engine(where, isolation_level="REPEATABLE READ")
+                stack.callback(engine.dispose)
+                store = once.sqlalchemy(stack.enter_context(engine.connect()))
+            store.create()
+            calls = 0
+            router = Router()
+
+            @router.exactly_once("orders", store=store, key=key)
+            def order(message: Message, db: Db) -> None:
+                nonlocal calls
+                calls += b"bread" in message.payload
+                if b"bread" in message.payload and calls <= failures:
+                    rows.execute("UPDATE total SET sum = sum + 100")  # beside this transaction
+                add = "UPDATE total SET sum = sum + 1"
+                db.execute(add if library == "psycopg" else sa.text(add))
+
+            broker = memory_broker()
+            async with running(broker, router) as world:
+                for payload in ("1:bread", "2:soup"):
+                    await broker.publish("orders", payload, qos=1)
+                if failures == 3:
+                    with pytest.raises(once.StoreFailedError, match="beside another transaction"):
+                        await world.task
+                else:
+                    await broker.idle(20)
+                assert world.session.in_flight == (2 if failures == 3 else 0)
+            assert calls == min(failures + 1, 3)
+            handled = 0 if failures == 3 else 2
+            assert rows.execute("SELECT sum FROM total") == [(100 * failures + handled,)]
+            assert len(rows.remembered()) == handled
+
+    play(main)
+
+
 class Base(DeclarativeBase):
     pass
 

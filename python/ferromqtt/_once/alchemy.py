@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from ferromqtt import _checks
 from ferromqtt._once.errors import OpenTransactionError, SavepointGoneError
+from ferromqtt._once.postgres import is_transaction_rollback
 from ferromqtt._once.store import DeadLetter, Tables, is_inserted, settled
 
 C = TypeVar("C")
@@ -95,6 +96,10 @@ class AlchemyTransactions(Generic[C]):
             raise
         count: int = result.rowcount
         return count
+
+    def may_try_again(self, error: BaseException) -> bool:
+        """As the protocol says."""
+        return is_transaction_rollback(getattr(error, "orig", None) or error)
 
     async def begin(self) -> None:
         """Begin a transaction, and see to it that the driver has begun it, too."""

@@ -25,6 +25,8 @@ D = TypeVar("D")
 
 LONGEST_KEY = 255
 _LONGEST_ERROR = 2000
+_TRIES = 3
+"""How often a batch is begun that another transaction has made fail."""
 _FORGET_EVERY = 100
 """So many rows are inserted before old ones are looked for, of which twice as many may go."""
 
@@ -80,6 +82,16 @@ class OnceBatches(Generic[D]):
             TransactionEndedError: A handler has ended the transaction.
             Abandoned: `abandon` was called before COMMIT. Nothing is committed.
         """
+        for _ in range(_TRIES - 1):
+            try:
+                return await self._handle(messages, now)
+            except StoreFailedError as error:
+                cause = error.__cause__
+                if cause is None or not self._transactions.may_try_again(cause):
+                    raise
+        return await self._handle(messages, now)
+
+    async def _handle(self, messages: Sequence[Message], now: int) -> Handled:
         handled = Handled()
         try:
             await self._begin()
@@ -201,6 +213,10 @@ class OnceBatches(Generic[D]):
             raise self._ended(message) from error
         except Exception as failed:
             raise self._store_failed("roll back to the savepoint", failed) from failed
+        is_of_database = isinstance(error, self._transactions.errors)
+        if is_of_database and self._transactions.may_try_again(error):
+            # The transaction would see the same again.
+            raise self._store_failed("go on beside another transaction", error) from error
 
     async def _roll_back(self) -> None:
         with contextlib.suppress(Exception):  # the connection is gone, and what is raised says it

@@ -42,6 +42,10 @@ class PostgresTransactions(Generic[C]):
         count: int = cursor.rowcount
         return count
 
+    def may_try_again(self, error: BaseException) -> bool:
+        """As the protocol says."""
+        return is_transaction_rollback(error)
+
     async def begin(self) -> None:
         """Check that the next statement, which is SAVEPOINT, begins a transaction."""
         check_autocommit(self._connection)
@@ -97,6 +101,11 @@ class PostgresTransactions(Generic[C]):
         """As the protocol says."""
         if self._owned:
             await settled(self._connection.close())
+
+
+def is_transaction_rollback(error: BaseException) -> bool:
+    """Tell whether an error is of the class 40, which deadlocks and serialization failures are."""
+    return str(getattr(error, "sqlstate", None)).startswith("40")
 
 
 def check_autocommit(connection: Any) -> None:  # noqa: ANN401 - sync or async

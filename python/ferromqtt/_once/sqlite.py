@@ -39,6 +39,11 @@ class SqliteTransactions(Generic[C]):
         await settled(cursor.close())
         return count
 
+    def may_try_again(self, error: BaseException) -> bool:
+        """Never: the connection has waited for its time limit already."""
+        del error
+        return False
+
     async def begin(self) -> None:
         """Take the write lock at once: SQLite waits for that, and not for one that is upgraded."""
         check_autocommit(self._connection)

@@ -57,6 +57,13 @@ class Transactions(Protocol[D_co]):
     def db(self) -> D_co:
         """What handlers get."""
 
+    def may_try_again(self, error: BaseException) -> bool:
+        """Tell whether the transaction has failed only for another one that ran beside it.
+
+        So it is with a deadlock, or a serialization failure. The batch is tried again then, from
+        its beginning.
+        """
+
     async def begin(self) -> None:
         """Begin a transaction.
 
