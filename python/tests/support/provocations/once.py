@@ -140,7 +140,7 @@ class Waiting:
     in_thread = True
 
     async def open(self) -> Transactions[None]:
-        await asyncio.sleep(1)
+        await asyncio.sleep(0)
         raise AssertionError
 
 
