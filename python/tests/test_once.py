@@ -408,6 +408,20 @@ def test_old_keys_go_by_and_by_and_young_ones_stay() -> None:
     play(main)
 
 
+def test_keys_can_be_kept_forever() -> None:
+    async def main() -> None:
+        db = database()
+        router = Router()
+        router.exactly_once("orders", store=store_of(db), key=key, keep_keys_for=1e300)(insert)
+        async with running(memory_broker(), router) as world:
+            await world.publish(*(f"{each}:" for each in range(120)))
+            assert len(keys(db)) == 120
+            assert world.session.in_flight == 0
+        db.close()
+
+    play(main)
+
+
 def test_stop_lets_the_batch_that_is_at_work_be_committed() -> None:
     async def main() -> None:
         db = database()

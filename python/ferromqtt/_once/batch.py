@@ -185,7 +185,7 @@ class OnceBatches(Generic[D]):
     async def _forget(self, now: int) -> None:
         if self._inserted < _FORGET_EVERY:
             return
-        before, most = int(now - self._terms.keep_keys_for), 2 * self._inserted
+        before, most = max(0, int(now - self._terms.keep_keys_for)), 2 * self._inserted
 
         async def delete() -> None:
             await self._transactions.forget(self._name, before, most)
