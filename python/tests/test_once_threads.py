@@ -91,6 +91,42 @@ def test_a_run_that_is_cancelled_waits_until_the_thread_has_rolled_back(tmp_path
     play(main)
 
 
+def test_a_run_that_is_cancelled_while_the_database_is_opened_handles_nothing(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        path = tmp_path / "orders.db"
+        look = database(path)
+        once.sqlite(look).create()
+        begun, may_end = threading.Event(), threading.Event()
+        calls: list[bytes] = []
+
+        def connect() -> sqlite3.Connection:
+            begun.set()
+            assert may_end.wait(30)
+            return sqlite3.connect(path)
+
+        router = Router()
+
+        @router.exactly_once("orders", store=once.sqlite(connect), key=key)
+        def order(message: Message, _db: sqlite3.Connection) -> None:
+            calls.append(message.payload)
+
+        broker = memory_broker()
+        async with running(broker, router) as world:
+            await broker.publish("orders", "1:soup", qos=1)
+            await asyncio.get_running_loop().run_in_executor(None, begun.wait, 30)
+            world.task.cancel()
+            asyncio.get_running_loop().call_soon(may_end.set)
+            await asyncio.wait([world.task])
+            assert world.task.cancelled()
+            assert calls == []
+            assert world.session.in_flight == 1
+        look.close()
+
+    play(main)
+
+
 def test_a_handler_that_hangs_in_its_thread_never_commits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
