@@ -9,6 +9,7 @@ import pytest
 
 from ferromqtt import Message, Router, once
 from ferromqtt._once import route
+from ferromqtt._once.batch import OnceBatches
 from support.loops import run_watched
 from support.once import database, insert, key, orders, running
 from support.virtual import memory_broker, play
@@ -60,13 +61,22 @@ def test_connection_key_and_handler_are_of_one_thread_and_the_loop_goes_on(tmp_p
     play(main)
 
 
-def test_a_run_that_is_cancelled_waits_until_the_thread_has_rolled_back(tmp_path: Path) -> None:
+def test_a_run_that_is_cancelled_waits_until_the_thread_has_rolled_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def main() -> None:
         path = tmp_path / "orders.db"
         look = database(path)
         once.sqlite(look).create()
         begun, may_end = threading.Event(), threading.Event()
         router = Router()
+        abandon = OnceBatches.abandon
+
+        def abandon_and_go_on(batches: OnceBatches[sqlite3.Connection]) -> None:
+            abandon(batches)
+            may_end.set()
+
+        monkeypatch.setattr(OnceBatches, "abandon", abandon_and_go_on)
 
         @router.exactly_once("orders", store=once.sqlite(lambda: sqlite3.connect(path)), key=key)
         def order(message: Message, db: sqlite3.Connection) -> None:
@@ -80,7 +90,6 @@ def test_a_run_that_is_cancelled_waits_until_the_thread_has_rolled_back(tmp_path
             await broker.publish("orders", "2:bread", qos=1)
             await asyncio.get_running_loop().run_in_executor(None, begun.wait, 30)
             world.task.cancel()
-            asyncio.get_running_loop().call_soon(may_end.set)
             await asyncio.wait([world.task])
             assert world.task.cancelled()
             assert orders(look) == []
@@ -92,7 +101,7 @@ def test_a_run_that_is_cancelled_waits_until_the_thread_has_rolled_back(tmp_path
 
 
 def test_a_run_that_is_cancelled_while_the_database_is_opened_handles_nothing(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
         path = tmp_path / "orders.db"
@@ -100,8 +109,10 @@ def test_a_run_that_is_cancelled_while_the_database_is_opened_handles_nothing(
         once.sqlite(look).create()
         begun, may_end = threading.Event(), threading.Event()
         calls: list[bytes] = []
+        threads: list[threading.Thread] = []
 
         def connect() -> sqlite3.Connection:
+            threads.append(threading.current_thread())
             begun.set()
             assert may_end.wait(30)
             return sqlite3.connect(path)
@@ -117,14 +128,17 @@ def test_a_run_that_is_cancelled_while_the_database_is_opened_handles_nothing(
             await broker.publish("orders", "1:soup", qos=1)
             await asyncio.get_running_loop().run_in_executor(None, begun.wait, 30)
             world.task.cancel()
-            asyncio.get_running_loop().call_soon(may_end.set)
             await asyncio.wait([world.task])
             assert world.task.cancelled()
-            assert calls == []
             assert world.session.in_flight == 1
+        may_end.set()
+        threads[0].join(30)
+        assert not threads[0].is_alive()
+        assert calls == []
         look.close()
 
-    play(main)
+    monkeypatch.setattr(route, "GRACE", 0.01)
+    run_watched(asyncio.new_event_loop, main, limit=50)
 
 
 def test_a_handler_that_hangs_in_its_thread_never_commits(
