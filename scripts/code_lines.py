@@ -165,7 +165,7 @@ PARTS = (
     Part("tokio client, face", 2_448, _RUST_FACE),
     Part("binding, driver", 5_377, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
     Part("binding, face", 2_159, _BINDING_FACE),
-    Part("Python, driver", 4_749, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
+    Part("Python, driver", 4_753, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
     Part("Python, face", 4_799, _PYTHON_FACE),
     Part("Python, test tools", 3_156, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
     Part("pytest plugin", 680, ("python/ferromqtt_pytest",)),

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Unpack, cast
 
-from ferromqtt import _checks, _keywords
+from ferromqtt import _checks, _handler_checks, _keywords
 from ferromqtt._internals import FerromqttInternalsHolder, Internals, internals_of
 from ferromqtt._native import Message, TypedMessage, is_unacknowledged
 from ferromqtt._once.store import Store
@@ -299,9 +299,9 @@ class Router:
 
         _keywords.check_names("exactly_once", keywords)
         usage = '@router.exactly_once("orders/#", store=..., key=...)'
-        _check_topics(topics, usage)
-        _check_count("batch", batch, 1)
-        _check_count("retries", retries, 0)
+        _handler_checks.check_topics(topics, usage)
+        _handler_checks.check_count("batch", batch, 1)
+        _handler_checks.check_count("retries", retries, 0)
         terms = route.Options(key, batch, retries, on_failure, keep_keys_for, name).checked()
         route.check_topics(topics, name, qos)
         subscribed: SubscriptionKeywords = {
@@ -312,7 +312,7 @@ class Router:
         }
 
         def add(handler: _OnceHandler[_Db]) -> _OnceHandler[_Db]:
-            _check_handler(handler, "a function of the message and the database")
+            _handler_checks.check_handler(handler, "a function of the message and the database")
             route.check_store(store, handler)
             plain = _Route(handler, topics, 1, subscribed, responds=False)
             once = route.OnceRoute(topics, store, terms.of(handler, str(plain)), name)
@@ -331,11 +331,11 @@ class Router:
         _keywords.check_names(call, keywords)
         responds = call == "Router.respond"
         usage = f'@router.{"respond" if responds else "on"}("room/+/temp")'
-        _check_topics(topics, usage)
-        _check_count("concurrency", concurrency, 1)
+        _handler_checks.check_topics(topics, usage)
+        _handler_checks.check_count("concurrency", concurrency, 1)
 
         def add(handler: _Any) -> _Any:
-            _check_handler(handler, "a function of the message")
+            _handler_checks.check_handler(handler, "a function of the message")
             self._routes.append(_Route(handler, topics, concurrency, keywords, responds))
             return handler
 
@@ -397,7 +397,7 @@ class Router:
         entering: contextlib.AbstractAsyncContextManager[object],
     ) -> None:
         if not isinstance(client, FerromqttInternalsHolder):
-            raise _no_client(type(client))
+            raise _handler_checks.no_client(type(client))
         event = cast("object", started)
         if event is not None and not isinstance(event, asyncio.Event):
             raise _checks.wrong_type("started", "an asyncio.Event", event)
@@ -520,7 +520,7 @@ class Router:
             result = route.handler(message)
             if inspect.isawaitable(result):
                 result = await result
-            _check_run(result)
+            _handler_checks.check_result(result)
             if route.responds:
                 codec = route.keywords.get("codec")
                 respond: Callable[..., Awaitable[None]] = cast("Request", message).respond
@@ -566,36 +566,6 @@ def _check_cancelled() -> None:
         raise asyncio.CancelledError
 
 
-def _no_client(given: type) -> TypeError:
-    module = "" if given.__module__ == "builtins" else f"{given.__module__}."
-    return TypeError(f"client must be a ferromqtt.Client, not {module}{given.__qualname__}")
-
-
-def _check_topics(topics: tuple[object, ...], usage: str) -> None:
-    if not topics:
-        raise ValueError(f"A handler needs a filter: {usage}")
-    for topic in topics:
-        if callable(topic):
-            shown = _checks.wrong_type("the filter of a handler", "str", topic)
-            raise TypeError(f"{shown}: write {usage} above the handler")
-
-
-def _check_count(option: str, given: object, least: int) -> None:
-    if not _checks.is_count(given):
-        raise _checks.wrong_type(option, "int", given)
-    count = cast("int", given)
-    if count < least:
-        raise ValueError(f"{option} must be {least} or more, not {count}")
-
-
-def _check_handler(handler: object, must_be: str) -> None:
-    if not callable(handler):
-        raise _checks.wrong_type("a handler", must_be, handler)
-    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
-        name = getattr(handler, "__qualname__", type(handler).__name__)
-        raise TypeError(f"{name} has a yield: a handler must return")
-
-
 def _check_names(internals: Internals, routes: list[_Route]) -> None:
     """Raise ValueError where a message that one handler has handled would be another's, too."""
     names: dict[str, _Route] = {}
@@ -608,11 +578,6 @@ def _check_names(internals: Internals, routes: list[_Route]) -> None:
                 f"The exactly-once handlers {other} and {route} have the same name, and would take "
                 "each other's messages for handled: give each a name="
             )
-
-
-def _check_run(result: object) -> None:
-    if inspect.isgenerator(result) or inspect.isasyncgen(result):
-        raise TypeError("The handler has returned a generator, which nobody runs")
 
 
 def _check_made(router: object) -> None:

@@ -408,6 +408,23 @@ def test_old_keys_go_by_and_by_and_young_ones_stay() -> None:
     play(main)
 
 
+def test_a_handler_that_returns_a_generator_has_failed() -> None:
+    async def main() -> None:
+        db = database()
+        router = Router()
+        handler: Any = lambda message, db: (insert(message, db) for _ in range(1))  # noqa: E731
+        router.exactly_once("orders", store=store_of(db), key=key, retries=0)(handler)
+        async with running(memory_broker(), router) as world:
+            await world.publish("1:soup")
+            with pytest.raises(once.HandlerFailedError) as error:
+                await world.task
+            assert "a generator, which nobody runs" in str(error.value.__cause__)
+            assert world.session.in_flight == 1
+        db.close()
+
+    play(main)
+
+
 def test_keys_can_be_kept_forever() -> None:
     async def main() -> None:
         db = database()

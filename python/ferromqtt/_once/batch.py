@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
+from ferromqtt._handler_checks import check_result
 from ferromqtt._native import Message
 from ferromqtt._once.errors import (
     HandlerFailedError,
@@ -159,8 +160,7 @@ class OnceBatches(Generic[D]):
                 raise
             text = "The handler has awaited something that was cancelled"
             raise RuntimeError(text) from error
-        if inspect.isgenerator(result) or inspect.isasyncgen(result):
-            raise TypeError("The handler has returned a generator, which nobody runs")
+        check_result(result)
 
     async def _begin(self) -> None:
         await self._do("begin a transaction", self._transactions.begin)
