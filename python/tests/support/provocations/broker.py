@@ -5,7 +5,6 @@ import contextlib
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ferromqtt import MqttError, _wheel
 from ferromqtt import __main__ as commands
@@ -162,12 +161,12 @@ async def _(world: World) -> None:
     run_seeds(_listens)
 
 
-def playing(part: str, seeds: int | list[int], **terms: Any) -> None:
+def playing(part: str, seeds: int | list[int]) -> None:
     """Play seeds where no loop runs."""
 
     @provokes(BROKER, part)
     async def fail(_: World) -> None:
-        await asyncio.to_thread(run_seeds, _fails, seeds, **terms)
+        await asyncio.to_thread(run_seeds, _fails, seeds, failures=(ValueError,))
 
 
 async def _fails(_: Chaos) -> None:
@@ -176,7 +175,7 @@ async def _fails(_: Chaos) -> None:
 
 playing("a seed must be", [-1])
 playing("there is no seed to play", 0)
-playing("Seed {seed} was being played", 1, failures=(ValueError,))
+playing("Seed {seed} was being played", 1)
 
 
 @provokes(BROKER, "run_seeds runs loops of its own")
