@@ -155,9 +155,9 @@ _PYTHON_TOOLS = tuple(
 _TLS = (f"{RUST}/transport/tls",)
 
 PARTS = (
-    Part("core", 16_344, ("crates/ferromqtt-proto/src",)),
+    Part("core", 16_345, ("crates/ferromqtt-proto/src",)),
     Part("engine", 4_711, ("crates/ferromqtt-engine/src",)),
-    Part("recordings", 1_576, ("crates/ferromqtt-recording/src",)),
+    Part("recordings", 1_702, ("crates/ferromqtt-recording/src",)),
     Part("transport", 2_606, ("crates/ferromqtt-transport/src",)),
     Part("tokio client, driver", 4_200, (RUST,), (*_RUST_FACE, *_TLS)),
     Part("tokio client, TLS", 673, _TLS),
@@ -166,11 +166,11 @@ PARTS = (
     Part("binding, face", 2_159, _BINDING_FACE),
     Part("Python, driver", 3_777, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
     Part("Python, face", 4_487, _PYTHON_FACE),
-    Part("Python, test tools", 3_446, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
+    Part("Python, test tools", 3_498, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
     Part("pytest plugin", 698, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-    Part("test broker", 11_416, ("crates/ferromqtt-testing/src",)),
-    Part("command line", 447, ("crates/ferromqtt-cli/src",)),
+    Part("test broker", 12_106, ("crates/ferromqtt-testing/src",)),
+    Part("command line", 444, ("crates/ferromqtt-cli/src",)),
 )
 
 _TEST_FILES = re.compile(r"^(tests?|.*_tests|tests_support)\.rs$")
