@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use ferromqtt_proto::shown::peer_text;
 
 use crate::align::align;
-use crate::entry::{Receiver, RecordedEntry, RecordedEvent, RecordedPacket, shown};
+use crate::entry::{RecordedEntry, RecordedEvent, RecordedPacket, shown};
+use crate::format::Receiver;
 use crate::json::JsonValue;
 use crate::recording::{Recording, name_of};
 

@@ -5,42 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ferromqtt_proto::debug_fields;
-use ferromqtt_proto::packet::{Packet, PacketType, ProtocolVersion};
+use ferromqtt_proto::packet::{Packet, ProtocolVersion};
 use ferromqtt_proto::shown::peer_text;
 
 use crate::fields;
+use crate::format::{ClosedBy, Receiver};
 use crate::json::JsonValue;
 use crate::mask::LinkSecrets;
-
-/// The version of the format.
-pub(crate) const VERSION: u64 = 1;
-
-/// Who gets a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Receiver {
-    /// The client sent it.
-    Server,
-    /// The server sent it.
-    Client,
-}
-
-impl Receiver {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Server => "server",
-            Self::Client => "client",
-        }
-    }
-}
-
-/// Which side ended a link first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ClosedBy {
-    /// The client.
-    Client,
-    /// The server, or whatever lies between.
-    Server,
-}
 
 /// A line of a [`Recording`](crate::Recording). Its text is what [`Recording::show`](crate::Recording::show) has of it, without
 /// the time.
@@ -184,9 +155,4 @@ pub(crate) fn shown(value: &JsonValue) -> String {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text,
     }
-}
-
-/// The name of the type in a first byte.
-pub(crate) fn kind_name(first_byte: u8) -> &'static str {
-    PacketType::from_first_byte(first_byte).map_or("?", PacketType::name)
 }

@@ -12,8 +12,8 @@ use ferromqtt_proto::debug_fields;
 use ferromqtt_proto::packet::{self, Packet, PacketType, ProtocolVersion};
 
 use crate::cutter::{Cut, PacketCutter};
-use crate::entry::{ClosedBy, Receiver, VERSION, kind_name};
 use crate::fields::{self, Fields};
+use crate::format::{ClosedBy, Receiver, VERSION, kind_name};
 use crate::json::JsonValue;
 use crate::mask::LinkSecrets;
 use crate::recording_file::RecordingFile;

@@ -10,8 +10,10 @@ use ferromqtt_proto::debug_fields;
 use ferromqtt_proto::shown::peer_text;
 use thiserror::Error;
 
-use crate::entry::{ClosedBy, Receiver, RecordedEntry, RecordedEvent, RecordedPacket, VERSION};
-use crate::json::{self, JsonValue};
+use crate::entry::{RecordedEntry, RecordedEvent, RecordedPacket};
+use crate::format::{ClosedBy, Receiver, VERSION};
+use crate::json::JsonValue;
+use crate::read_json;
 
 /// What went by some links, read from what a [`Recorder`](crate::Recorder) has written.
 #[derive(Clone)]
@@ -155,7 +157,7 @@ impl std::str::FromStr for Recording {
 /// Returns whether there are payloads.
 fn read_header(line: &str) -> Result<bool, RecordingError> {
     let wrong = |problem| RecordingError::Line { line: 1, problem };
-    let header = json::parse(line);
+    let header = read_json::parse(line);
     let version = header
         .as_ref()
         .and_then(|it| it.get("mqttlog"))
@@ -172,7 +174,7 @@ fn read_header(line: &str) -> Result<bool, RecordingError> {
 }
 
 fn read_line(line: usize, text: &str, payloads: bool) -> Result<RecordedEntry, &'static str> {
-    let Some(JsonValue::Object(members)) = json::parse(text) else {
+    let Some(JsonValue::Object(members)) = read_json::parse(text) else {
         return Err("it is no JSON object");
     };
     let mut fields = Vec::new();

@@ -94,7 +94,7 @@
 //! | `proxy` | SOCKS 4, 4a, 5 and HTTP CONNECT: `Options::proxy` | no | no more |
 //! | `blocking` | a client for programs without a runtime: [`blocking`] | no | no more |
 //! | `serde` | JSON of serde's types: [`Messages::json`], [`Client::publish_json`] | no | 6 more |
-//! | `testing` | a broker for your tests: `Options::test` | no | one more |
+//! | `testing` | a broker for your tests: `Options::test`; recordings are read, and not only written | no | 7 more, 1 with `serde` |
 //! | `tracing` | connections made, lost and given up, messages lost, and packets, as `tracing` [events](#logs) | yes | 24; 39 with `tls` |
 //!
 //! That is 39 by default and 59 with everything but `idna`. rumqttc 0.25 counted in the same way: 27 without TLS, 52 by default, 90
@@ -245,7 +245,8 @@ pub use ferromqtt_proto::{
     TemplateProblem, TopicError, TopicFilter, TopicLimit, TopicName, TopicParams, TopicTemplate,
     TransportError, Unacknowledged, UncountedLevels, UnknownProfile, UserProperties, Utf8String,
 };
-/// Recordings of what goes by a connection: the crate `ferromqtt-recording`, for [`Options::record`].
+/// Recordings of what goes by a connection: the crate `ferromqtt-recording`, for [`Options::record`]. To read them it needs the
+/// feature `testing`, or the feature `read` of that crate.
 pub use ferromqtt_recording as recording;
 
 /// The test broker: the crate `ferromqtt-testing`, for [`Options::test`].

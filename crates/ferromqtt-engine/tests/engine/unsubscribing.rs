@@ -250,7 +250,7 @@ fn the_reader_of_a_queue_whose_unsubscribe_is_refused_goes_on() {
         assert!(!world.engine.is_over(queue), "the server may refuse");
     });
     assert!(!world.engine.is_over(queue));
-    assert_eq!(world.readers, []);
+    assert!(world.readers.is_empty());
     let token = world.token();
     world.silent = false;
     let call = (world.engine).unsubscribe(world.now, unsubscribe("t"), None, token);

@@ -13,7 +13,7 @@ impl Options {
     ///
     /// All other options apply, [`reconnect`](Self::reconnect) and [`servers`](Self::servers) among them, whose attempts all
     /// lead to this broker. What shapes a connection over a network is refused when connecting, as
-    /// [`OptionsError::InMemory`]: TLS, proxy, WebSocket headers and bind address. To test options that have those, keep them,
+    /// [`OptionsError::InMemory`](crate::OptionsError::InMemory): TLS, proxy, WebSocket headers and bind address. To test options that have those, keep them,
     /// and replace the connection: `options.transport(broker.transport())`.
     ///
     /// `TestBroker::idle` waits for what these clients have to send.
