@@ -59,7 +59,7 @@ quickstart: .venv/.native ## Build the Python module and run the first example (
 
 # What the tests run beside our own programs. Named first among their prerequisites: what is missing is reported before anything
 # is built.
-TEST_PROGRAMS := mosquitto openssl
+TEST_PROGRAMS := mosquitto openssl initdb=postgresql
 INTEROP_PROGRAMS := $(TEST_PROGRAMS) ejabberdctl=ejabberd nats-server rabbitmq-server
 
 CLUSTER_PROGRAMS := rabbitmq-server
@@ -188,6 +188,10 @@ chaos: need-test .venv/.dev .venv/.native ## Random worlds of the Python client:
 .PHONY: plugin-runs
 plugin-runs: need-test .venv/.dev .venv/.native ## The pytest plugin's own tests, RUNS=200 times beside busy loops
 	$(BIN)/python scripts/beside_busy_loops.py $(RUNS) $(BIN)/python -m pytest -q $(PLUGIN_TESTS)
+
+.PHONY: kills
+kills: need-test .venv/.dev .venv/.native ## Kill programs with exactly-once handlers 50 times each, with 1000 messages (6 minutes)
+	FERROMQTT_KILLS=50 FERROMQTT_ORDERS=1000 $(BIN)/python -m pytest -s --timeout 600 python/tests/test_once_kill.py
 
 .PHONY: cluster
 cluster: need-cluster .venv/.dev .venv/.native .venv/.cluster ## Kill nodes of real clusters under both clients: ROUNDS=6 each (docs/clusters.md has the figures)

@@ -3,8 +3,11 @@
 # Makes sure that each PROGRAM can be run, by installing the Debian PACKAGE that holds it (apt-install.sh says when it may).
 set -euo pipefail
 
-# Servers are installed here, and not every user's PATH has it.
+# Servers are installed here, and not every user's PATH has it. PostgreSQL's are in no PATH.
 PATH=$PATH:/usr/sbin
+postgres_path() {
+    printf ':%s' /usr/lib/postgresql/*/bin
+}
 
 here=$(dirname "$0")
 sudo=()
@@ -15,9 +18,9 @@ fi
 for needed in "$@"; do
     program=${needed%%=*}
     package=${needed#*=}
-    command -v "$program" >/dev/null && continue
+    PATH=$PATH$(postgres_path) command -v "$program" >/dev/null && continue
     "$here/apt-install.sh" "${sudo[@]}" "$package"
-    command -v "$program" >/dev/null || {
+    PATH=$PATH$(postgres_path) command -v "$program" >/dev/null || {
         echo "need-program.sh: package $package is installed, but $program is still not found" >&2
         exit 1
     }

@@ -38,7 +38,7 @@ from ferromqtt.reasons import PacketTypes, ReasonCode
 from ferromqtt.topic import Topic, TopicLike, TopicTemplate, Wildcard, WildcardLike
 
 if TYPE_CHECKING:
-    from ferromqtt import events
+    from ferromqtt import events, once
     from ferromqtt.router import Router
     from ferromqtt.stats import AckLatency, Stats
 else:
@@ -49,6 +49,7 @@ else:
             "Router": "ferromqtt.router",
             "Stats": "ferromqtt.stats",
             "events": "ferromqtt.events",
+            "once": "ferromqtt.once",
         },
     )
 
@@ -106,4 +107,5 @@ __all__ = [
     "__version_tuple__",
     "events",
     "json_codec",
+    "once",
 ]

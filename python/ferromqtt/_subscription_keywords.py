@@ -39,7 +39,22 @@ class SubscriptionKeywords(QueueKeywords, total=False):
     codec: AnyDecoder | None
 
 
-def takes_subscription(call: str) -> Callable[[_Function], _Function]:
+class OnceKeywords(_keywords.SubscribeKeywords, total=False):
+    """Those of them that leave it open when messages are acknowledged, and lose none."""
+
+    no_local: bool
+    retain_as_published: bool
+    retain_handling: int
+    properties: PropertiesLike | None
+    maxsize: int | None
+    maxbytes: int | None
+    timeout: float | None
+    codec: AnyDecoder | None
+
+
+def takes_subscription(
+    call: str, keywords: type = SubscriptionKeywords
+) -> Callable[[_Function], _Function]:
     """Give a call with `**keywords: Unpack[SubscriptionKeywords]` the signature that it means.
 
     That is its own parameters, and behind them the keywords of `Client.subscription` with their
@@ -56,8 +71,9 @@ def takes_subscription(call: str) -> Callable[[_Function], _Function]:
             parameter
             for parameter in inspect.signature(Receiving.subscription).parameters.values()
             if parameter.kind is parameter.KEYWORD_ONLY
+            and parameter.name in keywords.__annotations__
         ]
-        decorated = _keywords.takes(SubscriptionKeywords, call)(function)
+        decorated = _keywords.takes(keywords, call)(function)
         signature = inspect.signature(decorated).replace(parameters=[*own, *theirs])
         decorated.__signature__ = signature  # type: ignore[attr-defined]
         return decorated

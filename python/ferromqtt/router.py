@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import dataclasses
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, TypeAlias, TypeVar, Unpack, cast
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Unpack, cast
 
-from ferromqtt import _checks, _keywords
+from ferromqtt import _checks, _handler_checks, _keywords
 from ferromqtt._internals import FerromqttInternalsHolder, Internals, internals_of
 from ferromqtt._native import Message, TypedMessage, is_unacknowledged
+from ferromqtt._once.store import Store
 from ferromqtt._responder import Request, Requests, Responder, Responding
 from ferromqtt._subscription import Subscription, SubscriptionMessages
 from ferromqtt._subscription_keywords import (
+    OnceKeywords,
     SubscriptionKeywords,
     subscription_of,
     takes_subscription,
@@ -24,11 +26,16 @@ from ferromqtt.codecs import can_encode
 from ferromqtt.exceptions import MqttError
 from ferromqtt.types import SubscriptionTopic
 
+if TYPE_CHECKING:
+    from ferromqtt._once.route import OnceRoute
+
 __all__ = ["Router"]
 
 _Any = TypeVar("_Any", bound=Callable[..., object])
 _Handler = TypeVar("_Handler", bound=Callable[[TypedMessage[Any]], object])
 _RequestHandler = TypeVar("_RequestHandler", bound=Callable[[Request], object])
+_Db = TypeVar("_Db")
+_OnceHandler: TypeAlias = Callable[[TypedMessage[Any], _Db], object]
 _Source: TypeAlias = Subscription | Responder
 _Messages: TypeAlias = SubscriptionMessages | Requests
 
@@ -45,6 +52,7 @@ class _Route:
     concurrency: int
     keywords: SubscriptionKeywords
     responds: bool
+    once: OnceRoute | None = None
 
     def source(self, client: Client) -> _Source:
         if self.responds:  # not by an attribute of the client, which a subclass may have redefined
@@ -67,6 +75,7 @@ class _Run:
 
     def __init__(self, routes: list[_Route], client: Client) -> None:
         self.internals = internals_of(client)
+        _check_names(self.internals, routes)
         self.sources = [(route, self._source(route, client)) for route in routes]
         self.is_stopped = False
         self.messages: list[_Messages] = []
@@ -78,6 +87,8 @@ class _Run:
     @staticmethod
     def _source(route: _Route, client: Client) -> _Source:
         try:
+            if route.once is not None:
+                route.once.check(internals_of(client))
             return route.source(client)
         except (TypeError, ValueError) as error:
             error.add_note(f"It is an argument of the handler {route}.")
@@ -217,6 +228,99 @@ class Router:
         _check_made(self)
         return self._adds("Router.respond", topics, concurrency, keywords)
 
+    @takes_subscription("exactly_once", OnceKeywords)
+    def exactly_once(
+        self,
+        *topics: SubscriptionTopic,
+        store: Store[_Db],
+        key: Callable[[TypedMessage[Any]], object] | None,
+        batch: int = 100,
+        retries: int = 2,
+        on_failure: Literal["stop", "dead_letter"] = "stop",
+        keep_keys_for: float = 7 * 86_400,
+        name: str | None = None,
+        qos: int = 1,
+        **keywords: Unpack[OnceKeywords],
+    ) -> Callable[[_OnceHandler[_Db]], _OnceHandler[_Db]]:
+        """Decorate a handler that handles each message once, in a transaction of your database.
+
+        ```python
+        store = once.sqlite(sqlite3.connect("orders.db"))
+        store.create()
+
+        @router.exactly_once("orders/#", store=store, key=lambda message: message.value["id"],
+                             codec=json)
+        def order(message, db):
+            db.execute("INSERT INTO orders VALUES (?, ?)", (message.value["id"], message.payload))
+        ```
+
+        The row that remembers a message and what the handler does with `db` are committed together,
+        and the message is acknowledged after that. A message that comes again, since the program or
+        the connection has died in between, finds the row: the handler is not called, and the
+        message is acknowledged. docs/exactly-once.md has what the guarantee needs and where it
+        ends.
+
+        Messages that wait share a transaction, each with a savepoint of its own: what a handler
+        that raises has done is taken back, and the others are not. Messages are handled one after
+        the other. The handler must leave the transaction alone.
+
+        The client needs `manual_ack=True`, an `identifier` and a session that the server keeps.
+
+        Args:
+            topics: The filters, as for `on`.
+            store: The database: see `ferromqtt.once`.
+            key: Returns what identifies a message: a str, int, bytes or UUID, of at most 255
+                characters as a text. Whoever publishes a message twice gives both the same key. It
+                is needed: the Packet Identifiers of QoS 2 are not enough yet.
+            batch: How many messages share a transaction at most. It never waits for more than are
+                there.
+            retries: How often a handler that has raised is called again, at once.
+            on_failure: What follows then: "stop" (the default) commits the messages before it, and
+                `run` raises `once.HandlerFailedError`. "dead_letter" puts the message into the
+                table of dead letters, in the same transaction, acknowledges it, and reports the
+                error as for `on`.
+            keep_keys_for: Seconds for which rows are kept: by default a week. It must be longer
+                than a message can be on its way, from the first time that it is published to the
+                last one.
+            name: Tells the rows of this handler from those of others in the same table. Default:
+                the Client Identifier and the filters. To be given where these may change, and for
+                a Shared Subscription.
+            qos: As for `Client.subscription`: 1 (the default) or 2.
+            keywords: As for `on`, without `ack` and `overflow`, since no message may be lost, and
+                `concurrency`, since a connection is used by one handler at a time.
+
+        Raises:
+            ValueError: There is no filter or no key, or an argument is out of its range.
+            TypeError: An argument has the wrong type, or what is decorated cannot be called, or is
+                a coroutine function and the store runs in a thread.
+        """
+        _check_made(self)
+        from ferromqtt._once import route  # noqa: PLC0415 - most routers have none
+
+        _keywords.check_names("exactly_once", keywords)
+        usage = '@router.exactly_once("orders/#", store=..., key=...)'
+        _handler_checks.check_topics(topics, usage)
+        _handler_checks.check_count("batch", batch, 1)
+        _handler_checks.check_count("retries", retries, 0)
+        terms = route.Options(key, batch, retries, on_failure, keep_keys_for, name).checked()
+        route.check_topics(topics, name, qos)
+        subscribed: SubscriptionKeywords = {
+            **keywords,
+            "qos": qos,
+            "ack": "manual",
+            "overflow": "wait",
+        }
+
+        def add(handler: _OnceHandler[_Db]) -> _OnceHandler[_Db]:
+            _handler_checks.check_handler(handler, "a function of the message and the database")
+            route.check_store(store, handler)
+            plain = _Route(handler, topics, 1, subscribed, responds=False)
+            once = route.OnceRoute(topics, store, terms.of(handler, str(plain)), name)
+            self._routes.append(dataclasses.replace(plain, once=once))
+            return handler
+
+        return add
+
     def _adds(
         self,
         call: str,
@@ -227,24 +331,11 @@ class Router:
         _keywords.check_names(call, keywords)
         responds = call == "Router.respond"
         usage = f'@router.{"respond" if responds else "on"}("room/+/temp")'
-        if not topics:
-            raise ValueError(f"A handler needs a filter: {usage}")
-        given: tuple[object, ...] = topics
-        for topic in given:
-            if callable(topic):
-                shown = _checks.wrong_type("the filter of a handler", "str", topic)
-                raise TypeError(f"{shown}: write {usage} above the handler")
-        if not _checks.is_count(concurrency):
-            raise _checks.wrong_type("concurrency", "int", concurrency)
-        if concurrency < 1:
-            raise ValueError(f"concurrency must be 1 or more, not {concurrency}")
+        _handler_checks.check_topics(topics, usage)
+        _handler_checks.check_count("concurrency", concurrency, 1)
 
         def add(handler: _Any) -> _Any:
-            if not callable(handler):
-                raise _checks.wrong_type("a handler", "a function of the message", handler)
-            if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
-                name = getattr(handler, "__qualname__", type(handler).__name__)
-                raise TypeError(f"{name} has a yield: a handler must return")
+            _handler_checks.check_handler(handler, "a function of the message")
             self._routes.append(_Route(handler, topics, concurrency, keywords, responds))
             return handler
 
@@ -277,8 +368,36 @@ class Router:
                 messages of a subscription.
             Exception: What `on_error` has raised.
         """
+        await self._run_for(client, started, contextlib.nullcontext())
+
+    async def serve(self, client: Client, *, started: asyncio.Event | None = None) -> None:
+        """Enter a client, run, and leave the client.
+
+        As `run` in the block of a client, but the client subscribes with the connection, so that
+        nothing is missed of what a session that the server has kept brings at once. A router with
+        `exactly_once` handlers needs that.
+
+        Args:
+            client: Whose messages the handlers get. It is not entered yet.
+            started: Set when the client is entered, and the handlers begin.
+
+        Raises:
+            MqttError: As for entering a client, and as for `run`. What the server refuses to
+                subscribe to is `MqttCodeError`, when no filter of a handler is left.
+            ValueError: As for `run`.
+            TypeError: As for `run`.
+            Exception: As for `run`.
+        """
+        await self._run_for(client, started, client)
+
+    async def _run_for(
+        self,
+        client: Client,
+        started: asyncio.Event | None,
+        entering: contextlib.AbstractAsyncContextManager[object],
+    ) -> None:
         if not isinstance(client, FerromqttInternalsHolder):
-            raise _no_client(type(client))
+            raise _handler_checks.no_client(type(client))
         event = cast("object", started)
         if event is not None and not isinstance(event, asyncio.Event):
             raise _checks.wrong_type("started", "an asyncio.Event", event)
@@ -287,7 +406,9 @@ class Router:
         run = _Run(self._routes, client)
         self._runs.append(run)
         try:
-            await self._run(run, started)
+            await self._subscribe(run)
+            async with entering:
+                await self._run(run, started)
         finally:
             self._runs.remove(run)
             for _, source in run.sources:
@@ -303,7 +424,7 @@ class Router:
         for run in self._runs:
             run.stop()
 
-    async def _run(self, run: _Run, started: asyncio.Event | None) -> None:
+    async def _subscribe(self, run: _Run) -> None:
         entering: list[tuple[_Route, asyncio.Task[_Messages]]] = []
         with _alone() as failed:
             async with asyncio.TaskGroup() as group:
@@ -312,16 +433,18 @@ class Router:
         # One that is stopped while it subscribes has closed what was to be subscribed.
         if not (run.is_stopped and isinstance(failed.error, MqttError)):
             failed.check()
+            run.messages = [task.result() for _, task in entering]
+
+    async def _run(self, run: _Run, started: asyncio.Event | None) -> None:
         if started is not None:
             started.set()
         if run.is_stopped:
             return
         with _alone() as failed:
             async with asyncio.TaskGroup() as group:
-                run.messages = [task.result() for _, task in entering]
                 workers = {
-                    group.create_task(self._work(run, route, task.result()))
-                    for route, task in entering
+                    group.create_task(self._worker(run, route, messages))
+                    for (route, _), messages in zip(run.sources, run.messages, strict=True)
                     for _ in range(route.concurrency)
                 }
                 while workers:
@@ -331,6 +454,43 @@ class Router:
         failed.check()
         if run.end is not None:
             raise run.end
+
+    def _worker(self, run: _Run, route: _Route, messages: _Messages) -> Coroutine[None, None, None]:
+        if route.once is None:
+            return self._work(run, route, messages)
+        return self._work_once(run, route, route.once, cast("SubscriptionMessages", messages))
+
+    async def _work_once(
+        self, run: _Run, route: _Route, once: OnceRoute, messages: SubscriptionMessages
+    ) -> None:
+        """Call an exactly-once handler with one batch after the other.
+
+        What the end of the connection leaves in the queue cannot be acknowledged any more. It is
+        handled all the same, and found to be so when it comes again.
+        """
+        batches = messages.batches(once.terms.batch)
+        has_warned = False
+        async with once.opened(run.internals) as opened:
+            while True:
+                _check_cancelled()
+                try:
+                    batch = await anext(batches)
+                except StopAsyncIteration:
+                    return
+                except MqttError as end:
+                    if run.end is None and run.internals.core.iteration_end() is None:
+                        raise  # as in `_work`
+                    run.finish(end)
+                    return
+                has_warned = has_warned or once.warn_of_qos_0(run.internals, batch)
+                handled = await opened.handle(batch)
+                for message in batch[: handled.count]:
+                    message.ack()
+                for error, message in handled.dead:
+                    await self._report(run.internals, route, message, error)
+                if handled.failure is not None:
+                    raise handled.failure
+                await asyncio.sleep(0)  # others have their turn where batches follow at once
 
     async def _work(self, run: _Run, route: _Route, messages: _Messages) -> None:
         """Call the handler with one message after the other."""
@@ -360,7 +520,7 @@ class Router:
             result = route.handler(message)
             if inspect.isawaitable(result):
                 result = await result
-            _check_run(result)
+            _handler_checks.check_result(result)
             if route.responds:
                 codec = route.keywords.get("codec")
                 respond: Callable[..., Awaitable[None]] = cast("Request", message).respond
@@ -406,14 +566,18 @@ def _check_cancelled() -> None:
         raise asyncio.CancelledError
 
 
-def _no_client(given: type) -> TypeError:
-    module = "" if given.__module__ == "builtins" else f"{given.__module__}."
-    return TypeError(f"client must be a ferromqtt.Client, not {module}{given.__qualname__}")
-
-
-def _check_run(result: object) -> None:
-    if inspect.isgenerator(result) or inspect.isasyncgen(result):
-        raise TypeError("The handler has returned a generator, which nobody runs")
+def _check_names(internals: Internals, routes: list[_Route]) -> None:
+    """Raise ValueError where a message that one handler has handled would be another's, too."""
+    names: dict[str, _Route] = {}
+    for route in routes:
+        if route.once is None:
+            continue
+        other = names.setdefault(route.once.name(internals), route)
+        if other is not route:
+            raise ValueError(
+                f"The exactly-once handlers {other} and {route} have the same name, and would take "
+                "each other's messages for handled: give each a name="
+            )
 
 
 def _check_made(router: object) -> None:

@@ -597,8 +597,8 @@ class TestBroker(BrokerFaults):
         if not self._listens:
             raise RuntimeError(
                 "The test broker has no address of its own, since it does not listen "
-                "(listen=False): give the client the broker itself, Client(broker), or where a "
-                "program needs an address, that of `await broker.listen()`"
+                "(listen=False): give the client the broker itself, Client(broker), or that of "
+                "`await broker.listen()` where a program needs an address"
             )
 
     async def __aenter__(self) -> Self:

@@ -21,6 +21,7 @@ from support.provocations import (
     connecting,
     importing,
     log,
+    once,
     options,
     outcomes,
     properties,
@@ -45,6 +46,7 @@ TEXTS = {row.text for row in ROWS}
 MODULES = (
     *(arguments, broker, calls, clocks, connecting, importing, log, options, properties, reports),
     *(acknowledging, blocking, codecs, outcomes, reconnecting, routing, silence, subscriptions),
+    once,
 )
 """Importing them has filled the registry."""
 

@@ -379,3 +379,80 @@ def test_what_is_wrong_is_refused() -> None:
         assert caught.value.__notes__ == ["It is an argument of the handler print of a#."]
 
     asyncio.run(main())
+
+
+def test_serve_enters_the_client_and_misses_nothing_of_a_session_that_was_kept() -> None:
+    async def main() -> None:
+        broker = memory_broker()
+        seen: list[bytes] = []
+        router = Router()
+
+        @router.on("a", qos=1)
+        async def handle(message: Message) -> None:
+            seen.append(message.payload)
+
+        client = broker.client("c", clean_session=False)
+        async with client:
+            await client.subscribe("a", qos=1)
+        await broker.publish("a", "kept", qos=1)
+        started = asyncio.Event()
+        task = asyncio.create_task(router.serve(client, started=started))
+        await started.wait()
+        assert broker.stats().connections == 1
+        await client.publish("a", "new", qos=1)
+        await asyncio.sleep(1)
+        router.stop()
+        await task
+        assert seen == [b"kept", b"new"]
+        assert broker.stats().connections == 0
+
+    play(main)
+
+
+def test_serve_raises_what_entering_the_client_does_and_leaves_nothing() -> None:
+    async def main() -> None:
+        broker = memory_broker()
+        broker.refuse_connections(0x87)
+        router = Router()
+        router.on("a")(print)
+        with pytest.raises(MqttError):
+            await router.serve(broker.client("c", protocol=5))
+        assert broker.stats().connections == 0
+
+    play(main)
+
+
+def test_serve_raises_what_a_handler_of_errors_does_and_leaves_the_client() -> None:
+    async def main() -> None:
+        def raise_again(error: Exception, _: Message) -> None:
+            raise error
+
+        broker = memory_broker()
+        router = Router(on_error=raise_again)
+
+        @router.on("a")
+        async def fail(_: Message) -> None:
+            raise ValueError("no such dish")
+
+        started = asyncio.Event()
+        task = asyncio.create_task(router.serve(broker.client("c"), started=started))
+        await started.wait()
+        await broker.publish("a", "x")
+        with pytest.raises(ValueError, match="no such dish"):
+            await task
+        assert broker.stats().connections == 0
+
+    play(main)
+
+
+def test_serve_ends_when_the_server_refuses_the_only_filter_of_a_handler() -> None:
+    async def main() -> None:
+        broker = memory_broker(deny_subscribe=["a"])
+        router = Router()
+        router.on("a")(print)
+        with pytest.raises(MqttCodeError) as error:
+            await router.serve(broker.client("c", protocol=5))
+        assert error.value.rc == 0x87
+        assert broker.stats().connections == 0
+
+    play(main)

@@ -98,6 +98,8 @@ import ferromqtt
 import ferromqtt.testing
 
 assert "ferromqtt.events" not in sys.modules
+assert not any(name.startswith(("ferromqtt.once", "ferromqtt._once")) for name in sys.modules)
+assert ferromqtt.once.StoreFailedError.__name__ == "StoreFailedError"
 assert "Router" in dir(ferromqtt) and "Chaos" in dir(ferromqtt.testing)
 assert ferromqtt.events.Connected.__module__ == "ferromqtt.events"
 assert ferromqtt.Router is ferromqtt.router.Router

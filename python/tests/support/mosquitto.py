@@ -45,7 +45,8 @@ def free_port(host: str = "127.0.0.1") -> int:
 class Mosquitto:
     """One broker process: a plain listener and, unless `plain_only`, others of every kind.
 
-    With `persistent` it keeps sessions in a file when it is stopped.
+    With `persistent` it keeps sessions in a file when it is stopped. It sends each client
+    `max_inflight` messages before it waits for acknowledgements.
     """
 
     def __init__(
@@ -55,12 +56,14 @@ class Mosquitto:
         *,
         plain_only: bool = False,
         persistent: bool = False,
+        max_inflight: int = 20,
     ) -> None:
         self._program = find()
         self.host = host
         self.port = port or free_port(host)
         self._plain_only = plain_only
         self._persistent = persistent
+        self._max_inflight = max_inflight
         self._folder = Path(tempfile.mkdtemp(prefix="ferromqtt-mosquitto-"))
         self.log: deque[str] = deque(maxlen=500)
         self._running = threading.Event()
@@ -81,6 +84,7 @@ class Mosquitto:
         lines = [
             "per_listener_settings true",
             "max_queued_messages 100000",
+            f"max_inflight_messages {self._max_inflight}",
             "max_packet_size 268435455",  # 2.1 takes 2 MB by default
             "set_tcp_nodelay true",
             *(

@@ -149,7 +149,6 @@ making_faults("payload and json", lambda b: b.check_published("a", b"x", json=1)
 making_faults("faults: {reason}", lambda broker: broker.play_faults("sends PUBACK"))
 making_faults("an event reads", lambda broker: broker.play_faults("at noon restart"))
 making_faults("must be a probability", lambda _: Chaos(0).faults(cuts=2))
-making_faults("a seed must be", lambda _: run_seeds(_listens, [-1]))
 
 
 async def _listens(_: Chaos) -> None:
@@ -160,6 +159,53 @@ async def _listens(_: Chaos) -> None:
 async def _(world: World) -> None:
     world.monkeypatch.setenv("FERROMQTT_SEED", "many")
     run_seeds(_listens)
+
+
+def playing(part: str, seeds: int | list[int]) -> None:
+    """Play seeds where no loop runs."""
+
+    @provokes(BROKER, part)
+    async def fail(_: World) -> None:
+        await asyncio.to_thread(run_seeds, _fails, seeds, failures=(ValueError,))
+
+
+async def _fails(_: Chaos) -> None:
+    raise LookupError("not there")
+
+
+playing("a seed must be", [-1])
+playing("there is no seed to play", 0)
+playing("Seed {seed} was being played", 1)
+
+
+@provokes(BROKER, "run_seeds runs loops of its own")
+async def _(_: World) -> None:
+    run_seeds(_listens)
+
+
+@provokes(BROKER, "lies too deep to be read")
+async def _(_: World) -> None:
+    broker = TestBroker()
+    await broker.publish("a", "[" * 100_000)
+    broker.published("a")[0].json()
+
+
+@provokes(BROKER, "the broker keeps no journal")
+async def _(_: World) -> None:
+    TestBroker(journal_packets=0).check_published("a")
+
+
+@provokes(BROKER, "the journal holds the newest")
+async def _(_: World) -> None:
+    broker = TestBroker(journal_packets=1)
+    await broker.publish("a")
+    await broker.publish("a")
+    broker.check_published("a", times=0)
+
+
+@provokes(BROKER, "unix must be the path")
+async def _(_: World) -> None:
+    await TestBroker().listen(unix="")
 
 
 @provokes(BROKER, "Seeds play without sockets")

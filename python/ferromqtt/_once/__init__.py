@@ -1,0 +1,1 @@
+"""What is behind `ferromqtt.once`: handlers whose work and record share one transaction."""
