@@ -242,7 +242,7 @@ def test_a_client_identifier_that_is_no_text_is_refused() -> None:
 
 def test_a_broker_serves_one_open_loop(run: LoopRunner) -> None:
     broker = TestBroker()
-    text = r"^The test broker serves another event loop: use it there, or stop it there first$"
+    text = r"^The test broker serves another event loop: use it there, or stop it there first \("
 
     async def enter() -> None:
         async with broker.client("first"):
