@@ -1,0 +1,645 @@
+//! The log: from changes to frames in segments, and what keeps it short.
+//!
+//! It writes a frame for each batch, and applies its records to the state when they are written. A segment is sealed with an
+//! index when it is full. A sync that fails is final for its segment, since what it was to save may be gone whatever later syncs
+//! say: what was not on the disk is written again, to a new segment that states where the old one ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use thiserror::Error;
+
+use crate::active::ActiveSegment;
+use crate::change::{StoreChange, put_changes};
+use crate::disk::{Disk, DiskError, DiskOperation};
+use crate::entries::Place;
+use crate::frame::{FRAME_HEADER, begin_frame, finish_frame, put_trailer};
+use crate::read::{FrameCache, ReadError};
+use crate::record::{EndedHow, LogRecord, PlacedMessage, Records, record_order};
+use crate::recovery::{Damage, Recovered, RecoveryError, SegmentMeta, recover};
+use crate::state::StoreState;
+use crate::survey::SegmentEnd;
+
+/// The length at which a segment is sealed, in bytes. A frame that is longer has a segment of its own.
+pub const SEGMENT_SIZE: u32 = 4 << 20;
+
+/// Memory for frames that is kept for the next one, at most.
+const SPARE: usize = 2 << 20;
+
+/// Why a log has not written.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// The disk is full. Nothing was written, and the log is as it was: try again later.
+    #[error("{0}")]
+    Full(DiskError),
+    /// The disk failed, and failed again when the same was written to another file. The log writes no more. What was on the disk
+    /// is found when it is opened again.
+    #[error("{0}")]
+    Failed(DiskError),
+}
+
+/// A log on a [`Disk`]: the part of the store that knows no threads, no clock and no operating system.
+///
+/// Times are the wall clock's, in milliseconds since 1970. Calls block as the disk does.
+pub struct Log<D> {
+    pub(crate) disk: D,
+    segment_size: u32,
+    pub(crate) state: StoreState,
+    /// All segments that belong to the log, also the one that is written to.
+    pub(crate) segments: BTreeMap<u32, SegmentMeta>,
+    /// Files that are removed once nothing depends on them.
+    void: Vec<u32>,
+    /// The end of the segment before the one that is written to.
+    tail: SegmentEnd,
+    next_segment: u32,
+    next_frame: u64,
+    /// All frames up to this one survive a power cut.
+    synced: u64,
+    active: Option<ActiveSegment>,
+    /// A file was made or removed since the folder was synced.
+    folder_changed: bool,
+    spare: BytesMut,
+    pub(crate) cache: FrameCache,
+    damages: Vec<Damage>,
+    /// Segments of which a copy is kept.
+    kept_damaged: BTreeSet<u32>,
+    /// A segment that the disk did not read. It stays, and so do those behind it.
+    unreadable: Option<u32>,
+    failure: Option<DiskError>,
+}
+
+impl<D: Disk> Log<D> {
+    /// Opens the log that is on a disk, or begins one. Nothing is written to the log, but what was written and not synced when a
+    /// process ended is synced.
+    ///
+    /// # Errors
+    /// The disk cannot be read or synced, or a later version has written the log. Damage is none:
+    /// [`new_damages`](Self::new_damages) has it.
+    pub fn open(disk: D) -> Result<Self, RecoveryError> {
+        Self::open_with(disk, SEGMENT_SIZE)
+    }
+
+    /// As [`open`](Self::open), with segments of another size than [`SEGMENT_SIZE`]: for tests, to which 4 MiB are much.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(mut disk: D, segment_size: u32) -> Result<Self, RecoveryError> {
+        let recovered = recover(&mut disk)?;
+        let mut log = Self::new(disk, recovered, segment_size);
+        if log.tail.frame > log.synced {
+            let failed = |operation, segment| {
+                move |error| RecoveryError::Disk(DiskError::new(operation, segment, &error))
+            };
+            let segment = log.tail.segment;
+            (log.disk.sync(segment)).map_err(failed(DiskOperation::Sync, Some(segment)))?;
+            (log.disk.sync_folder()).map_err(failed(DiskOperation::SyncFolder, None))?;
+            log.synced = log.tail.frame;
+        }
+        for damage in log.damages.clone() {
+            log.state.noted.insert(damage.first, damage.segment);
+            log.keep_damaged(damage.segment);
+        }
+        Ok(log)
+    }
+
+    /// Reads the log that is on a disk, which may be another's: nothing is written or synced. It must not be written to.
+    pub(crate) fn read_only(mut disk: D) -> Result<Self, RecoveryError> {
+        let recovered = recover(&mut disk)?;
+        Ok(Self::new(disk, recovered, SEGMENT_SIZE))
+    }
+
+    fn new(disk: D, recovered: Recovered, segment_size: u32) -> Self {
+        Self {
+            disk,
+            segment_size,
+            state: recovered.state,
+            segments: recovered.segments,
+            void: recovered.void,
+            tail: recovered.tail,
+            next_segment: recovered.next_segment,
+            // A number that is lost to damage is not given again.
+            next_frame: recovered.next_frame.max(recovered.synced.saturating_add(1)),
+            synced: recovered.synced,
+            active: None,
+            folder_changed: false,
+            spare: BytesMut::new(),
+            cache: FrameCache::default(),
+            damages: recovered.new_damages,
+            kept_damaged: BTreeSet::new(),
+            unreadable: None,
+            failure: None,
+        }
+    }
+
+    /// Damage that was found when the log was opened, and never before.
+    pub fn new_damages(&self) -> &[Damage] {
+        &self.damages
+    }
+
+    /// Writes changes as one frame, at the time `now`. They survive the end of the process from now on, and a power cut once
+    /// they are [synced](Self::sync).
+    ///
+    /// # Errors
+    /// The disk is full, or has failed: then none of them is written.
+    pub fn append(&mut self, now: u64, changes: &[StoreChange]) -> Result<(), LogError> {
+        self.append_iter(now, changes.iter())
+    }
+
+    pub(crate) fn append_iter<'c>(
+        &mut self,
+        now: u64,
+        changes: impl Iterator<Item = &'c StoreChange> + Clone,
+    ) -> Result<(), LogError> {
+        let mut frame = mem::take(&mut self.spare);
+        begin_frame(&mut frame);
+        put_changes(self.state.clock_at(now), changes, &mut frame);
+        self.write(frame)
+    }
+
+    /// Has all that was written survive a power cut.
+    ///
+    /// # Errors
+    /// The disk has failed twice: see [`LogError::Failed`].
+    pub fn sync(&mut self) -> Result<(), LogError> {
+        self.check()?;
+        if let Some(active) = &mut self.active
+            && !active.unsynced.is_empty()
+        {
+            match self.disk.sync(active.number) {
+                Ok(()) => {}
+                Err(_) => return self.abandon(None),
+            }
+        }
+        self.sync_folder()?;
+        if let Some(active) = &mut self.active
+            && !active.unsynced.is_empty()
+        {
+            self.synced = self.next_frame - 1;
+            self.spare = active.note_synced(self.synced);
+            if self.spare.capacity() > SPARE {
+                self.spare = BytesMut::new();
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether something was written that a power cut may take away.
+    pub fn is_synced(&self) -> bool {
+        (self.active.as_ref()).is_none_or(|active| active.unsynced.is_empty())
+    }
+
+    /// A folder is synced again when that fails: nothing that was written is lost by it.
+    fn sync_folder(&mut self) -> Result<(), LogError> {
+        if self.folder_changed {
+            let synced = self.disk.sync_folder().or_else(|_| self.disk.sync_folder());
+            synced.map_err(|error| self.fail(DiskOperation::SyncFolder, None, &error))?;
+            self.folder_changed = false;
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), LogError> {
+        match &self.failure {
+            Some(error) => Err(LogError::Failed(error.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn fail(
+        &mut self,
+        operation: DiskOperation,
+        segment: Option<u32>,
+        error: &std::io::Error,
+    ) -> LogError {
+        let error = DiskError::new(operation, segment, error);
+        self.failure = Some(error.clone());
+        LogError::Failed(error)
+    }
+
+    /// Writes a frame whose header is not filled in.
+    fn write(&mut self, body: BytesMut) -> Result<(), LogError> {
+        self.check()?;
+        let active = self.active.as_ref();
+        if active.is_some_and(|active| {
+            let length = active.length as usize + body.len();
+            active.length > 0 && length > self.segment_size as usize
+        }) {
+            self.seal()?;
+        }
+        self.activate()?;
+        let Some(active) = &self.active else {
+            return Ok(());
+        };
+        let (number, length) = (active.number, active.length);
+        let (mut frame, unwrapped) = match length {
+            0 => {
+                let records = body.get(FRAME_HEADER..).unwrap_or_default();
+                (self.first_frame(active, [records]), Some(body))
+            }
+            _ => (body, None),
+        };
+        if finish_frame(&mut frame, number, self.next_frame, self.synced).is_none() {
+            return Ok(());
+        }
+        match self.disk.append(number, &frame) {
+            Ok(()) => {
+                self.wrote(frame.freeze());
+                Ok(())
+            }
+            Err(error) => {
+                let error = DiskError::new(DiskOperation::Write, Some(number), &error);
+                let cut = self.disk.truncate(number, length.into());
+                if error.is_full() && cut.is_ok() {
+                    return Err(LogError::Full(error));
+                }
+                // What is left behind the last frame would be in the way of the next.
+                self.abandon(Some(&unwrapped.unwrap_or(frame)))
+            }
+        }
+    }
+
+    /// Makes a segment to write to, if there is none.
+    fn activate(&mut self) -> Result<(), LogError> {
+        if self.active.is_some() {
+            return Ok(());
+        }
+        let mut retries = 1;
+        loop {
+            let number = self.next_segment;
+            match self.disk.create(number) {
+                Ok(()) => {
+                    self.next_segment = number.saturating_add(1);
+                    self.folder_changed = true;
+                    self.active = Some(ActiveSegment::new(number, self.next_frame, self.tail));
+                    return Ok(());
+                }
+                Err(error) => {
+                    let full = DiskError::new(DiskOperation::Create, Some(number), &error);
+                    if full.is_full() {
+                        return Err(LogError::Full(full));
+                    }
+                    if retries == 0 {
+                        return Err(self.fail(DiskOperation::Create, Some(number), &error));
+                    }
+                    retries -= 1;
+                    // The file may be there all the same.
+                    self.void.push(number);
+                    self.next_segment = number.saturating_add(1);
+                }
+            }
+        }
+    }
+
+    /// The first frame of a segment: all that must not be lost with the segments before it, and then `bodies`.
+    fn first_frame<'b>(
+        &self,
+        active: &ActiveSegment,
+        bodies: impl IntoIterator<Item = &'b [u8]>,
+    ) -> BytesMut {
+        let SegmentEnd {
+            segment,
+            frame,
+            end,
+        } = active.predecessor;
+        let mut records = vec![LogRecord::Predecessor {
+            segment,
+            frame,
+            end,
+        }];
+        self.state.put_small(&mut records);
+        let mut out = BytesMut::new();
+        begin_frame(&mut out);
+        records.iter().for_each(|record| record.put(&mut out));
+        bodies.into_iter().for_each(|body| out.put_slice(body));
+        out
+    }
+
+    /// A frame stands in the segment: its records count.
+    fn wrote(&mut self, frame: Bytes) {
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        let records = Records::new(frame.get(FRAME_HEADER..).unwrap_or_default());
+        for (index, record) in records.enumerate() {
+            active.note(&record.record);
+            let place = Place {
+                segment: active.number,
+                frame_at: active.length,
+                record_at: u32::try_from(FRAME_HEADER + record.at).unwrap_or(u32::MAX),
+            };
+            let order = record_order(self.next_frame, index);
+            self.state.apply(record.record, place, record.size, order);
+        }
+        let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        active.length = active.length.saturating_add(length);
+        active.unsynced.push(frame);
+        let meta = SegmentMeta {
+            first_frame: active.first_frame,
+            length: active.length.into(),
+        };
+        self.segments.insert(active.number, meta);
+        self.next_frame += 1;
+    }
+
+    /// Leaves a segment that has failed, and writes what was not on the disk to a new one, with `failed`, the frame whose
+    /// writing has failed.
+    ///
+    /// All of it becomes one frame: its first records have the state as it is now, which must not count without the changes
+    /// that led there.
+    fn abandon(&mut self, failed: Option<&[u8]>) -> Result<(), LogError> {
+        let Some(left) = self.active.take() else {
+            return Ok(());
+        };
+        self.cache.clear();
+        match left.synced {
+            Some(end) => {
+                self.tail = end;
+                if let Some(meta) = self.segments.get_mut(&left.number) {
+                    meta.length = end.end.into();
+                }
+            }
+            None => {
+                self.segments.remove(&left.number);
+                self.void.push(left.number);
+            }
+        }
+        self.next_frame = self.synced.max(self.tail.frame).saturating_add(1);
+        self.activate().map_err(|error| self.make_final(error))?;
+        let Some(active) = &self.active else {
+            return Ok(());
+        };
+        let number = active.number;
+        let body = |frame: &'_ Bytes| frame.slice(FRAME_HEADER.min(frame.len())..);
+        let bodies: Vec<_> = left.unsynced.iter().map(body).collect();
+        let mut frame = self.first_frame(active, bodies.iter().map(|body| &body[..]));
+        // Applied a second time, those changes would count twice, and would give messages another order.
+        let counters = LogRecord::Counters(self.state.counters);
+        (self.sends_before(self.next_frame).into_iter().chain([counters]))
+            .for_each(|record| record.put(&mut frame));
+        if let Some(failed) = failed {
+            frame.put_slice(failed.get(FRAME_HEADER..).unwrap_or_default());
+        }
+        if finish_frame(&mut frame, number, self.next_frame, self.synced).is_none() {
+            return Ok(());
+        }
+        (self.disk.append(number, &frame))
+            .map_err(|error| self.fail(DiskOperation::Write, Some(number), &error))?;
+        (self.disk.sync(number))
+            .map_err(|error| self.fail(DiskOperation::Sync, Some(number), &error))?;
+        self.wrote(frame.freeze());
+        self.sync_folder()?;
+        self.synced = self.next_frame - 1;
+        if let Some(active) = &mut self.active {
+            active.note_synced(self.synced);
+        }
+        Ok(())
+    }
+
+    /// How far the sending of each message has come, in numbers below those of what comes after the first records of `frame`:
+    /// numbers of frames that are lost are given again.
+    fn sends_before(&self, frame: u64) -> Vec<LogRecord<'static>> {
+        let first = record_order(frame, 0);
+        let mut sends: Vec<_> = (self.state.sends.iter())
+            .map(|(&key, &state)| (key, state))
+            .collect();
+        sends.sort_by_key(|(_, state)| state.order);
+        let lost = sends.iter_mut().filter(|(_, it)| it.order >= first);
+        for (index, (_, state)) in lost.enumerate() {
+            state.order = record_order(frame, index);
+        }
+        sends.sort_by_key(|(_, state)| state.released);
+        let lost = (sends.iter_mut()).filter_map(|(_, it)| it.released.as_mut());
+        for (index, released) in lost.filter(|it| **it >= first).enumerate() {
+            *released = record_order(frame, index);
+        }
+        let record = |(key, state)| LogRecord::SendState { key, state };
+        sends.into_iter().map(record).collect()
+    }
+
+    fn make_final(&mut self, error: LogError) -> LogError {
+        match error {
+            LogError::Full(error) | LogError::Failed(error) => {
+                self.failure = Some(error.clone());
+                LogError::Failed(error)
+            }
+        }
+    }
+
+    /// Ends the segment that is written to: with an index of it, if that can be written, and synced in any case.
+    ///
+    /// # Errors
+    /// The disk has failed twice: see [`LogError::Failed`].
+    pub fn seal(&mut self) -> Result<(), LogError> {
+        self.check()?;
+        let Some(mut active) = self.active.take() else {
+            return Ok(());
+        };
+        if active.length == 0 {
+            self.active = Some(active);
+            return Ok(());
+        }
+        let mut index = self.index(&mut active);
+        let (number, length) = (active.number, active.length);
+        let index_len = u32::try_from(index.len()).unwrap_or(u32::MAX);
+        let finished = finish_frame(&mut index, number, self.next_frame, self.synced);
+        put_trailer(&mut index, number, length);
+        self.active = Some(active);
+        let mut end = SegmentEnd {
+            segment: number,
+            frame: self.next_frame - 1,
+            end: length,
+        };
+        // Without an index the segment is read as a whole, which takes longer and gives the same.
+        let mut file_length = u64::from(length);
+        if finished.is_some() {
+            match self.disk.append(number, &index) {
+                Ok(()) => {
+                    end.frame = self.next_frame;
+                    end.end = length.saturating_add(index_len);
+                    file_length += index.len() as u64;
+                }
+                Err(_) => drop(self.disk.truncate(number, length.into())),
+            }
+        }
+        if self.disk.sync(number).is_err() {
+            return self.abandon(None);
+        }
+        self.sync_folder()?;
+        self.active = None;
+        self.next_frame = end.frame.saturating_add(1);
+        self.synced = end.frame;
+        self.tail = end;
+        if let Some(meta) = self.segments.get_mut(&number) {
+            meta.length = file_length;
+        }
+        Ok(())
+    }
+
+    /// The index of a segment: what it says of messages that have not ended, those that it ends, and the state beside them.
+    fn index(&self, active: &mut ActiveSegment) -> BytesMut {
+        let SegmentEnd {
+            segment,
+            frame,
+            end,
+        } = active.predecessor;
+        let mut records = vec![
+            LogRecord::Index {
+                first: active.first_frame,
+                last: self.next_frame - 1,
+            },
+            LogRecord::Predecessor {
+                segment,
+                frame,
+                end,
+            },
+        ];
+        if active.loses_session() {
+            records.push(LogRecord::SessionLost);
+        }
+        let touched = active.take_touched();
+        let pending = touched.iter().filter_map(|key| self.state.pending.get(*key));
+        let here = pending.filter(|message| message.place.segment == active.number);
+        let placed = here.map(|message| PlacedMessage {
+            key: message.key,
+            frame_at: message.place.frame_at,
+            record_at: message.place.record_at,
+            size: message.size,
+            expires_at: message.expires_at,
+            topic_hash: message.topic_hash,
+        });
+        records.push(LogRecord::Placed(placed.collect()));
+        for key in touched {
+            self.state.put_progress(key, &mut records);
+        }
+        records.extend(active.take_ended());
+        self.state.put_small(&mut records);
+        let mut out = BytesMut::new();
+        begin_frame(&mut out);
+        records.iter().for_each(|record| record.put(&mut out));
+        out
+    }
+
+    /// Removes segments of which nothing is needed any more, and copies what little is left in the oldest ones. Call it once in a
+    /// while. Returns whether it has written.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn tidy(&mut self) -> Result<bool, LogError> {
+        self.check()?;
+        let mut wrote = false;
+        while let Some((oldest, meta)) = self.first_segment() {
+            let uses = self.state.uses.get(&oldest).copied().unwrap_or_default();
+            let most = meta.length.max(self.segment_size.into()) / 4;
+            if uses.messages > 0 {
+                if uses.bytes >= most || wrote || self.unreadable == Some(oldest) {
+                    break; // one copy at a time
+                }
+                self.copy_messages(oldest)?;
+                wrote = true;
+            }
+            let uses = self.state.uses.get(&oldest).copied().unwrap_or_default();
+            if uses.messages > 0 {
+                break;
+            }
+            let Some((segment, frame)) = self.needed_from(oldest) else {
+                break;
+            };
+            self.raise_floor(segment, frame)?;
+            wrote = true;
+        }
+        self.remove_void()?;
+        Ok(wrote)
+    }
+
+    /// The oldest segment, if it is not written to.
+    fn first_segment(&self) -> Option<(u32, SegmentMeta)> {
+        let active = self.active.as_ref().map(|active| active.number);
+        let (&number, &meta) = self.segments.first_key_value()?;
+        (active.is_some() && active != Some(number)).then_some((number, meta))
+    }
+
+    /// The first segment behind `number` of which something is needed, or that is written to, and its first frame.
+    fn needed_from(&self, number: u32) -> Option<(u32, u64)> {
+        let active = self.active.as_ref().map(|active| active.number);
+        let is_needed = |number: u32| {
+            let uses = self.state.uses.get(&number);
+            Some(number) == active || uses.is_some_and(|uses| uses.messages > 0)
+        };
+        let mut behind = self.segments.range(number.saturating_add(1)..);
+        let (&number, meta) = behind.find(|&(&number, _)| is_needed(number))?;
+        Some((number, meta.first_frame))
+    }
+
+    /// Copies the messages of a segment that have not ended to the end of the log, with all that is known of them.
+    fn copy_messages(&mut self, segment: u32) -> Result<(), LogError> {
+        let here: Vec<_> = (self.state.pending.iter())
+            .filter(|message| message.place.segment == segment)
+            .copied()
+            .collect();
+        let mut frame = BytesMut::new();
+        begin_frame(&mut frame);
+        let mut progress = Vec::new();
+        let mut counters = self.state.counters;
+        for message in here {
+            match self.read_record(&message) {
+                Ok(record) => {
+                    frame.put_slice(&record);
+                    self.state.put_progress(message.key, &mut progress);
+                }
+                Err(ReadError::Damaged) => {
+                    self.keep_damaged(segment);
+                    counters.damaged += 1;
+                    progress.push(LogRecord::Ended {
+                        from: message.key,
+                        to: message.key,
+                        how: EndedHow::Damaged,
+                    });
+                }
+                Err(ReadError::Disk(_)) => {
+                    self.unreadable = Some(segment);
+                    return Ok(());
+                }
+            }
+        }
+        // A copy is not accepted again.
+        progress.push(LogRecord::Counters(counters));
+        progress.iter().for_each(|record| record.put(&mut frame));
+        self.write(frame)
+    }
+
+    /// Keeps a copy of a segment, once.
+    pub(crate) fn keep_damaged(&mut self, segment: u32) {
+        if self.kept_damaged.insert(segment) {
+            let _ = self.disk.keep_damaged(segment); // for people: the log goes on without it
+        }
+    }
+
+    /// The first of these segments counts from now on, and those before it are removed: their removal must not outlive the
+    /// record of it, or what they have ended would come back.
+    fn raise_floor(&mut self, segment: u32, frame: u64) -> Result<(), LogError> {
+        let mut out = BytesMut::new();
+        begin_frame(&mut out);
+        LogRecord::Floor { segment, frame }.put(&mut out);
+        self.write(out)?;
+        self.sync()?;
+        let kept = self.segments.split_off(&segment);
+        let removed = mem::replace(&mut self.segments, kept);
+        self.void.extend(removed.into_keys());
+        self.cache.clear();
+        Ok(())
+    }
+
+    /// Removes files that belong to the log no longer, once the log says so on the disk.
+    fn remove_void(&mut self) -> Result<(), LogError> {
+        let says_so = (self.active.as_ref()).is_some_and(|active| active.synced.is_some());
+        if self.void.is_empty() || !says_so {
+            return Ok(());
+        }
+        let disk = &mut self.disk;
+        self.void.retain(|number| disk.remove(*number).is_err());
+        self.folder_changed = true;
+        Ok(())
+    }
+}
