@@ -55,9 +55,7 @@ impl ActiveSegment {
                 }
             }
             LogRecord::Ended { from, to, how } => match self.ended.last_mut() {
-                Some((_, last, before))
-                    if last.checked_add(1) == Some(from) && *before == how =>
-                {
+                Some((_, last, before)) if last.checked_add(1) == Some(from) && *before == how => {
                     *last = to;
                 }
                 _ => self.ended.push((from, to, how)),
@@ -86,9 +84,7 @@ impl ActiveSegment {
         let mut records: Vec<(u64, u64, EndedHow)> = Vec::new();
         for (from, to, how) in ended {
             match records.last_mut() {
-                Some((_, last, before))
-                    if *before == how && from <= last.saturating_add(1) =>
-                {
+                Some((_, last, before)) if *before == how && from <= last.saturating_add(1) => {
                     *last = (*last).max(to);
                 }
                 _ => records.push((from, to, how)),

@@ -91,7 +91,16 @@ mod tests {
 
     #[test]
     fn a_number_is_read_as_it_was_written() {
-        for value in [0, 1, 127, 128, 16_383, 16_384, u64::from(u32::MAX), u64::MAX] {
+        for value in [
+            0,
+            1,
+            127,
+            128,
+            16_383,
+            16_384,
+            u64::from(u32::MAX),
+            u64::MAX,
+        ] {
             let mut out = BytesMut::new();
             put_varint(&mut out, value);
             assert_eq!(out.len(), varint_len(value));

@@ -121,9 +121,12 @@ pub(crate) fn finish_frame(frame: &mut [u8], segment: u32, number: u64, synced: 
     let (head, rest) = frame.split_at_mut_checked(8)?;
     let (checksum, covered) = rest.split_at_mut_checked(4)?;
     let mut magic_and_length = [0; 8];
-    for (to, from) in (magic_and_length.iter_mut())
-        .zip(MAGIC.into_iter().chain([VERSION]).chain(length.to_le_bytes()))
-    {
+    for (to, from) in (magic_and_length.iter_mut()).zip(
+        MAGIC
+            .into_iter()
+            .chain([VERSION])
+            .chain(length.to_le_bytes()),
+    ) {
         *to = from;
     }
     head.copy_from_slice(&magic_and_length);
@@ -199,7 +202,11 @@ mod tests {
         for bit in 0..whole.len() * 8 {
             let mut flipped = whole.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(FrameHeader::read(3, &flipped), FrameAt::Invalid, "bit {bit}");
+            assert_eq!(
+                FrameHeader::read(3, &flipped),
+                FrameAt::Invalid,
+                "bit {bit}"
+            );
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
+use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
@@ -53,6 +54,9 @@ pub struct Log<D> {
     void: Vec<u32>,
     /// The end of the segment before the one that is written to.
     tail: SegmentEnd,
+    /// When it was opened: the end of what was on the disk, and the frames behind that.
+    synced_tail: SegmentEnd,
+    unsynced: Vec<Bytes>,
     next_segment: u32,
     next_frame: u64,
     /// All frames up to this one survive a power cut.
@@ -71,8 +75,8 @@ pub struct Log<D> {
 }
 
 impl<D: Disk> Log<D> {
-    /// Opens the log that is on a disk, or begins one. Nothing is written to the log, but what was written and not synced when a
-    /// process ended is synced.
+    /// Opens the log that is on a disk, or begins one. What an earlier process has written and not synced is written again, to a
+    /// new segment: if its sync has failed, no later one says so.
     ///
     /// # Errors
     /// The disk cannot be read or synced, or a later version has written the log. Damage is none:
@@ -89,18 +93,36 @@ impl<D: Disk> Log<D> {
         let recovered = recover(&mut disk)?;
         let mut log = Self::new(disk, recovered, segment_size);
         if log.tail.frame > log.synced {
-            let failed = |operation, segment| {
-                move |error| RecoveryError::Disk(DiskError::new(operation, segment, &error))
-            };
-            let segment = log.tail.segment;
-            (log.disk.sync(segment)).map_err(failed(DiskOperation::Sync, Some(segment)))?;
-            (log.disk.sync_folder()).map_err(failed(DiskOperation::SyncFolder, None))?;
-            log.synced = log.tail.frame;
+            log = log.write_again()?;
         }
         for damage in log.damages.clone() {
             log.state.noted.insert(damage.first, damage.segment);
             log.keep_damaged(damage.segment);
         }
+        Ok(log)
+    }
+
+    /// Writes again what is not known to be on the disk. Where that fails, as on a full disk, it is synced where it is.
+    fn write_again(mut self) -> Result<Self, RecoveryError> {
+        let mut left = ActiveSegment::new(self.tail.segment, 0, SegmentEnd::default());
+        left.unsynced = mem::take(&mut self.unsynced);
+        left.synced = (self.synced_tail.segment == left.number).then_some(self.synced_tail);
+        self.tail = self.synced_tail;
+        self.active = Some(left);
+        if self.abandon(None).is_ok() {
+            return Ok(self);
+        }
+        let mut disk = self.disk;
+        let recovered = recover(&mut disk)?;
+        let mut log = Self::new(disk, recovered, self.segment_size);
+        log.unsynced.clear();
+        let failed = |operation, segment| {
+            move |error| RecoveryError::Disk(DiskError::new(operation, segment, &error))
+        };
+        let segment = log.tail.segment;
+        (log.disk.sync(segment)).map_err(failed(DiskOperation::Sync, Some(segment)))?;
+        (log.disk.sync_folder()).map_err(failed(DiskOperation::SyncFolder, None))?;
+        log.synced = log.tail.frame;
         Ok(log)
     }
 
@@ -118,6 +140,8 @@ impl<D: Disk> Log<D> {
             segments: recovered.segments,
             void: recovered.void,
             tail: recovered.tail,
+            synced_tail: recovered.synced_tail,
+            unsynced: recovered.unsynced,
             next_segment: recovered.next_segment,
             // A number that is lost to damage is not given again.
             next_frame: recovered.next_frame.max(recovered.synced.saturating_add(1)),
@@ -245,7 +269,7 @@ impl<D: Disk> Log<D> {
         }
         match self.disk.append(number, &frame) {
             Ok(()) => {
-                self.wrote(frame.freeze());
+                self.wrote(frame.freeze(), 0..0);
                 Ok(())
             }
             Err(error) => {
@@ -316,8 +340,9 @@ impl<D: Disk> Log<D> {
         out
     }
 
-    /// A frame stands in the segment: its records count.
-    fn wrote(&mut self, frame: Bytes) {
+    /// A frame stands in the segment: its records count, but for those that begin in `again`, which have counted. Their messages
+    /// are here now.
+    fn wrote(&mut self, frame: Bytes, again: Range<usize>) {
         let Some(active) = &mut self.active else {
             return;
         };
@@ -329,6 +354,10 @@ impl<D: Disk> Log<D> {
                 frame_at: active.length,
                 record_at: u32::try_from(FRAME_HEADER + record.at).unwrap_or(u32::MAX),
             };
+            if again.contains(&record.at) {
+                self.state.move_message(&record.record, place);
+                continue;
+            }
             let order = record_order(self.next_frame, index);
             self.state.apply(record.record, place, record.size, order);
         }
@@ -373,11 +402,17 @@ impl<D: Disk> Log<D> {
         let number = active.number;
         let body = |frame: &'_ Bytes| frame.slice(FRAME_HEADER.min(frame.len())..);
         let bodies: Vec<_> = left.unsynced.iter().map(body).collect();
-        let mut frame = self.first_frame(active, bodies.iter().map(|body| &body[..]));
-        // Applied a second time, those changes would count twice, and would give messages another order.
+        let mut frame = self.first_frame(active, []);
+        let begin = frame.len() - FRAME_HEADER;
+        bodies.iter().for_each(|body| frame.put_slice(body));
+        let again = begin..frame.len() - FRAME_HEADER;
+        // Who reads those changes has counted them already, and gives messages another order.
         let counters = LogRecord::Counters(self.state.counters);
-        (self.sends_before(self.next_frame).into_iter().chain([counters]))
-            .for_each(|record| record.put(&mut frame));
+        (self
+            .sends_before(self.next_frame)
+            .into_iter()
+            .chain([counters]))
+        .for_each(|record| record.put(&mut frame));
         if let Some(failed) = failed {
             frame.put_slice(failed.get(FRAME_HEADER..).unwrap_or_default());
         }
@@ -388,7 +423,7 @@ impl<D: Disk> Log<D> {
             .map_err(|error| self.fail(DiskOperation::Write, Some(number), &error))?;
         (self.disk.sync(number))
             .map_err(|error| self.fail(DiskOperation::Sync, Some(number), &error))?;
-        self.wrote(frame.freeze());
+        self.wrote(frame.freeze(), again);
         self.sync_folder()?;
         self.synced = self.next_frame - 1;
         if let Some(active) = &mut self.active {
@@ -442,24 +477,15 @@ impl<D: Disk> Log<D> {
         }
         let mut index = self.index(&mut active);
         let (number, length) = (active.number, active.length);
-        let index_len = u32::try_from(index.len()).unwrap_or(u32::MAX);
-        let finished = finish_frame(&mut index, number, self.next_frame, self.synced);
-        put_trailer(&mut index, number, length);
         self.active = Some(active);
-        let mut end = SegmentEnd {
-            segment: number,
-            frame: self.next_frame - 1,
-            end: length,
-        };
-        // Without an index the segment is read as a whole, which takes longer and gives the same.
+        // It has the number of the last frame: nothing is missing where it is lost. Then the segment is read as a whole, which
+        // takes longer and gives the same.
+        let last = self.next_frame - 1;
         let mut file_length = u64::from(length);
-        if finished.is_some() {
+        if finish_frame(&mut index, number, last, self.synced).is_some() {
+            put_trailer(&mut index, number, length);
             match self.disk.append(number, &index) {
-                Ok(()) => {
-                    end.frame = self.next_frame;
-                    end.end = length.saturating_add(index_len);
-                    file_length += index.len() as u64;
-                }
+                Ok(()) => file_length += index.len() as u64,
                 Err(_) => drop(self.disk.truncate(number, length.into())),
             }
         }
@@ -468,9 +494,12 @@ impl<D: Disk> Log<D> {
         }
         self.sync_folder()?;
         self.active = None;
-        self.next_frame = end.frame.saturating_add(1);
-        self.synced = end.frame;
-        self.tail = end;
+        self.synced = last;
+        self.tail = SegmentEnd {
+            segment: number,
+            frame: last,
+            end: length,
+        };
         if let Some(meta) = self.segments.get_mut(&number) {
             meta.length = file_length;
         }
@@ -499,7 +528,9 @@ impl<D: Disk> Log<D> {
             records.push(LogRecord::SessionLost);
         }
         let touched = active.take_touched();
-        let pending = touched.iter().filter_map(|key| self.state.pending.get(*key));
+        let pending = touched
+            .iter()
+            .filter_map(|key| self.state.pending.get(*key));
         let here = pending.filter(|message| message.place.segment == active.number);
         let placed = here.map(|message| PlacedMessage {
             key: message.key,

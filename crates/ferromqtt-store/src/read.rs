@@ -172,9 +172,8 @@ impl<D: Disk> Log<D> {
         {
             return Ok(frame.clone());
         }
-        let failed = |error| {
-            ReadError::Disk(DiskError::new(DiskOperation::Read, Some(segment), &error))
-        };
+        let failed =
+            |error| ReadError::Disk(DiskError::new(DiskOperation::Read, Some(segment), &error));
         let header = (self.disk.read(segment, at.into(), FRAME_HEADER)).map_err(failed)?;
         let length = FrameHeader::announced_len(&header).ok_or(ReadError::Damaged)?;
         let there = self.segments.get(&segment).map_or(0, |meta| meta.length);

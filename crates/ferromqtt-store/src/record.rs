@@ -267,7 +267,7 @@ pub enum LogRecord<'a> {
     Index {
         /// The first frame of the segment.
         first: u64,
-        /// The last frame before the index.
+        /// The last frame of the segment, whose number the index has too.
         last: u64,
     },
     /// 14: segments below this one are gone, also if their files are still there.

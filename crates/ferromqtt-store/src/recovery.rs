@@ -45,12 +45,25 @@ pub(crate) struct SegmentMeta {
     pub(crate) length: u64,
 }
 
+impl From<SurveyError> for RecoveryError {
+    fn from(error: SurveyError) -> Self {
+        match error {
+            SurveyError::Disk(error) => Self::Disk(error),
+            SurveyError::NewerVersion(version) => Self::NewerVersion(version.into()),
+        }
+    }
+}
+
 /// What was found.
 pub(crate) struct Recovered {
     pub(crate) state: StoreState,
     pub(crate) segments: BTreeMap<u32, SegmentMeta>,
     /// Where the log ends.
     pub(crate) tail: SegmentEnd,
+    /// Where the last frame ends that was known to be on the disk.
+    pub(crate) synced_tail: SegmentEnd,
+    /// The frames behind it.
+    pub(crate) unsynced: Vec<Bytes>,
     pub(crate) next_segment: u32,
     pub(crate) next_frame: u64,
     /// All frames up to this one were on the disk.
@@ -65,9 +78,9 @@ pub(crate) struct Recovered {
 
 /// Reads a log.
 pub(crate) fn recover(disk: &mut impl Disk) -> Result<Recovered, RecoveryError> {
-    let mut files = disk.segments().map_err(|error| {
-        RecoveryError::Disk(DiskError::new(DiskOperation::List, None, &error))
-    })?;
+    let mut files = disk
+        .segments()
+        .map_err(|error| RecoveryError::Disk(DiskError::new(DiskOperation::List, None, &error)))?;
     files.sort_by_key(|file| file.number);
     let last_number = files.last().map_or(0, |file| file.number);
     let mut surveys = Vec::new();
@@ -80,29 +93,28 @@ pub(crate) fn recover(disk: &mut impl Disk) -> Result<Recovered, RecoveryError> 
             continue;
         }
         let last = (end.filter(|end| end.segment == file.number)).map(|end| end.frame);
-        let survey = match SegmentSurvey::new(disk, file, last) {
-            Ok(mut survey) => {
-                // Mostly there is one segment without an index. Many of them are read twice rather than held.
-                if held + file.length > HELD {
-                    survey.bytes = None;
-                }
-                held += survey.bytes.as_ref().map_or(0, |it| it.len() as u64);
-                survey
-            }
-            Err(SurveyError::Disk(error)) => return Err(RecoveryError::Disk(error)),
-            Err(SurveyError::NewerVersion(version)) => {
-                return Err(RecoveryError::NewerVersion(version.into()));
-            }
-        };
+        let mut survey = SegmentSurvey::new(disk, file, last)?;
+        // Mostly there is one segment without an index. Many of them are read twice rather than held.
+        if held + file.length > HELD {
+            survey.bytes = None;
+        }
+        held += survey.bytes.as_ref().map_or(0, |it| it.len() as u64);
         end = survey.predecessor.or(end);
         surveys.push(survey);
     }
     surveys.reverse();
-    let walk = walk(&surveys);
+    let synced = surveys.iter().map(SegmentSurvey::synced).max();
+    let synced = synced.unwrap_or(0);
+    for survey in &mut surveys {
+        survey.settle(disk, synced)?;
+    }
+    let walk = walk(&surveys, synced);
     let mut recovered = Recovered {
         state: StoreState::default(),
         segments: BTreeMap::new(),
         tail: SegmentEnd::default(),
+        synced_tail: SegmentEnd::default(),
+        unsynced: Vec::new(),
         next_segment: last_number.saturating_add(1),
         next_frame: walk.next_frame,
         synced: walk.synced,
@@ -112,7 +124,11 @@ pub(crate) fn recover(disk: &mut impl Disk) -> Result<Recovered, RecoveryError> 
     };
     recovered.apply(disk, &surveys, walk)?;
     let has_part = |survey: &&SegmentSurvey| !recovered.segments.contains_key(&survey.number);
-    let parts: Vec<_> = surveys.iter().filter(has_part).map(|it| it.number).collect();
+    let parts: Vec<_> = surveys
+        .iter()
+        .filter(has_part)
+        .map(|it| it.number)
+        .collect();
     recovered.void.extend(parts);
     Ok(recovered)
 }
@@ -130,9 +146,7 @@ struct Walk {
 }
 
 /// Finds out which frames count.
-fn walk(surveys: &[SegmentSurvey]) -> Walk {
-    let ranges = || surveys.iter().flat_map(|it| &it.ranges);
-    let synced = ranges().map(|it| it.synced).max().unwrap_or(0);
+fn walk(surveys: &[SegmentSurvey], synced: u64) -> Walk {
     let mut floors: Vec<_> = surveys.iter().flat_map(|it| &it.floors).collect();
     floors.sort_by_key(|floor| std::cmp::Reverse(floor.segment));
     floors.dedup_by_key(|floor| floor.segment);
@@ -225,13 +239,19 @@ impl Recovered {
                 first_frame: range.first,
                 length: survey.length,
             });
+            let end = match range.holds {
+                FrameHolds::Changes => range.at.saturating_add(range.len),
+                FrameHolds::Index => range.at,
+            };
             self.tail = SegmentEnd {
                 segment: survey.number,
                 frame: range.last,
-                end: range.at.saturating_add(range.len),
+                end,
             };
+            if range.last <= self.synced {
+                self.synced_tail = self.tail;
+            }
             let frame = match range.holds {
-                FrameHolds::Nothing => continue,
                 FrameHolds::Index => read(disk, survey.number, range.at, range.len as usize)?,
                 FrameHolds::Changes => {
                     let bytes = match (&survey.bytes, &whole) {
@@ -244,11 +264,16 @@ impl Recovered {
                             bytes
                         }
                     };
-                    bytes.slice((range.at as usize).min(bytes.len())..)
+                    let end = (range.at as usize).saturating_add(range.len as usize);
+                    let end = end.min(bytes.len());
+                    bytes.slice((range.at as usize).min(end)..end)
                 }
             };
             if let FrameAt::Valid(_, body) = FrameHeader::read(survey.number, &frame) {
                 self.apply_body(survey.number, range, body);
+                if range.last > self.synced {
+                    self.unsynced.push(frame);
+                }
             }
         }
         let is_new = |damage: &&Damage| !self.state.noted.contains_key(&damage.first);

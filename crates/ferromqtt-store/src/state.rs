@@ -68,8 +68,8 @@ impl StoreState {
             LogRecord::Sending { key, packet_id } => self.send(key, packet_id, order),
             LogRecord::Releasing { key } => self.release(key, order),
             LogRecord::Ended { from, to, how } => {
-                while let Some(key) = (self.pending.first_from(from).map(|it| it.key))
-                    .filter(|key| *key <= to)
+                while let Some(key) =
+                    (self.pending.first_from(from).map(|it| it.key)).filter(|key| *key <= to)
                 {
                     self.end(key);
                     self.counters.count_ended(how, 1);
@@ -144,6 +144,15 @@ impl StoreState {
             place,
             size: u32::try_from(size).unwrap_or(u32::MAX),
         });
+    }
+
+    /// A record is written again, at another place. What it says counts already.
+    pub(crate) fn move_message(&mut self, record: &LogRecord<'_>, place: Place) {
+        if let LogRecord::Accepted(message) = record
+            && let Some(&before) = self.pending.get(message.key)
+        {
+            self.put(PendingMessage { place, ..before });
+        }
     }
 
     fn place(&mut self, message: &PlacedMessage, segment: u32) {

@@ -14,7 +14,7 @@ const LONGEST_SEGMENT: u64 = 320 << 20;
 
 /// How many times the bytes of a segment are looked at for a frame behind an invalid one, at most. A damaged file may be made so
 /// that there is no end to it.
-const SEARCHES: usize = 16;
+const SEARCHES: u64 = 16;
 
 /// Frames that are read at once: one, or all of a segment by its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +33,6 @@ pub(crate) enum FrameHolds {
     Changes,
     /// The index of all frames of the segment, which are not read.
     Index,
-    /// An index whose frames were read.
-    Nothing,
 }
 
 /// The end of a segment, as the next one states it.
@@ -59,23 +57,28 @@ pub(crate) struct StatedFloor {
 pub(crate) struct SegmentSurvey {
     pub(crate) number: u32,
     pub(crate) length: u64,
+    /// What is read of it.
     pub(crate) ranges: Vec<FrameRange>,
     pub(crate) predecessor: Option<SegmentEnd>,
     pub(crate) floors: Vec<StatedFloor>,
     /// Bytes that are no frame, and not the end of a sealed segment.
     pub(crate) has_invalid: bool,
-    /// The whole file, if it was read.
+    /// The whole file, if it was read and is held.
     pub(crate) bytes: Option<Bytes>,
+    /// Frames above this one do not count.
+    last: Option<u64>,
+    index: Option<FrameRange>,
 }
 
 /// Why a segment was not surveyed.
+#[derive(Debug)]
 pub(crate) enum SurveyError {
     Disk(DiskError),
     NewerVersion(u8),
 }
 
 impl SegmentSurvey {
-    /// Looks at a segment. Frames above `last` do not count.
+    /// Looks at a segment: at its index, or at all its frames. Frames above `last` do not count.
     pub(crate) fn new(
         disk: &mut impl Disk,
         file: SegmentFile,
@@ -89,28 +92,71 @@ impl SegmentSurvey {
             floors: Vec::new(),
             has_invalid: false,
             bytes: None,
+            last,
+            index: None,
         };
-        let counts = |number: u64| last.is_none_or(|last| number <= last);
-        if let Some((index, range)) = read_index(disk, file)
-            && counts(range.last)
-        {
-            survey.note(range, index.get(FRAME_HEADER..).unwrap_or_default());
-            return Ok(survey);
+        match read_index(disk, file) {
+            Some((frame, index)) if survey.counts(index.last) => {
+                survey.note(index.last, frame.get(FRAME_HEADER..).unwrap_or_default());
+                survey.index = Some(index);
+                survey.ranges.push(index);
+            }
+            _ => survey.scan(disk)?,
         }
-        let length = usize::try_from(file.length.min(LONGEST_SEGMENT)).unwrap_or(usize::MAX);
-        let bytes = read_around_errors(disk, file.number, length)?;
-        survey.scan(&bytes, counts)?;
-        survey.bytes = Some(bytes);
         Ok(survey)
     }
 
-    fn scan(&mut self, bytes: &[u8], counts: impl Fn(u64) -> bool) -> Result<(), SurveyError> {
+    fn counts(&self, frame: u64) -> bool {
+        self.last.is_none_or(|last| frame <= last)
+    }
+
+    /// The highest frame that some frame here knows to be on the disk.
+    pub(crate) fn synced(&self) -> u64 {
+        let ranges = self.ranges.iter().chain(&self.index);
+        ranges.map(|it| it.synced).max().unwrap_or(0)
+    }
+
+    /// Decides whether the index is read in place of the frames. It says what they were, and not that they are there: that is
+    /// known if they were on the disk, up to the frame `synced`.
+    pub(crate) fn settle(&mut self, disk: &mut impl Disk, synced: u64) -> Result<(), SurveyError> {
+        let Some(index) = self.index else {
+            return Ok(());
+        };
+        let by_index = self.ranges == [index];
+        if index.last > synced {
+            if by_index {
+                self.ranges.clear();
+                self.scan(disk)?;
+            }
+            return Ok(());
+        }
+        let mut next = index.first;
+        let whole = self.ranges.iter().all(|frame| {
+            let follows = frame.first == next;
+            next = frame.last.saturating_add(1);
+            follows
+        });
+        if !whole || next <= index.last {
+            self.ranges = vec![index];
+        }
+        Ok(())
+    }
+
+    fn scan(&mut self, disk: &mut impl Disk) -> Result<(), SurveyError> {
+        let length = usize::try_from(self.length.min(LONGEST_SEGMENT)).unwrap_or(usize::MAX);
+        let bytes = read_around_errors(disk, self.number, length)?;
+        self.scan_bytes(&bytes)?;
+        self.bytes = Some(bytes);
+        Ok(())
+    }
+
+    fn scan_bytes(&mut self, bytes: &[u8]) -> Result<(), SurveyError> {
         let mut searched = 0;
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             match FrameHeader::read(self.number, rest) {
                 FrameAt::Valid(header, body) => {
-                    if counts(header.number) {
+                    if self.counts(header.number) {
                         self.note_frame(at, header, body);
                     }
                     at += header.frame_len();
@@ -123,10 +169,12 @@ impl SegmentSurvey {
                 }
                 _ => {
                     self.has_invalid = true;
-                    // The header of this frame is read again as a part of the search, if its length is right.
+                    // A frame whose length is right was looked at as a whole to find that it is invalid.
                     let announced = FrameHeader::announced_len(rest).unwrap_or_default();
-                    searched += usize::try_from(announced.min(rest.len() as u64)).unwrap_or(0);
-                    if searched > bytes.len().saturating_mul(SEARCHES) {
+                    if announced <= rest.len() as u64 {
+                        searched += announced;
+                    }
+                    if searched > (bytes.len() as u64).saturating_mul(SEARCHES) {
                         break;
                     }
                     let Some(next) = FrameHeader::find(bytes, at + 1) else {
@@ -143,7 +191,7 @@ impl SegmentSurvey {
         let (Ok(at), Ok(len)) = (u32::try_from(at), u32::try_from(header.frame_len())) else {
             return;
         };
-        let mut range = FrameRange {
+        let range = FrameRange {
             first: header.number,
             last: header.number,
             synced: header.synced,
@@ -151,21 +199,15 @@ impl SegmentSurvey {
             len,
             holds: FrameHolds::Changes,
         };
-        if let Some(index) = as_index(range, body) {
-            let whole = (self.ranges.first()).is_some_and(|it| it.first == index.first)
-                && self.ranges.is_sorted_by(|a, b| a.last + 1 == b.first)
-                && (self.ranges.last()).is_some_and(|it| it.last + 1 == index.last);
-            if whole {
-                range.holds = FrameHolds::Nothing;
-            } else {
-                self.ranges.clear();
-                range = index;
-            }
+        self.note(range.last, body);
+        match as_index(range, body) {
+            Some(index) => self.index = Some(index),
+            None => self.ranges.push(range),
         }
-        self.note(range, body);
     }
 
-    fn note(&mut self, range: FrameRange, body: &[u8]) {
+    /// Notes what a frame says of segments.
+    fn note(&mut self, stated_in: u64, body: &[u8]) {
         for record in Records::new(body) {
             match record.record {
                 LogRecord::Predecessor {
@@ -184,14 +226,13 @@ impl SegmentSurvey {
                     }
                 }
                 LogRecord::Floor { segment, frame } => self.floors.push(StatedFloor {
-                    stated_in: range.last,
+                    stated_in,
                     segment,
                     frame,
                 }),
                 _ => {}
             }
         }
-        self.ranges.push(range);
     }
 }
 
@@ -243,13 +284,13 @@ fn read_index(disk: &mut impl Disk, file: SegmentFile) -> Option<(Bytes, FrameRa
     Some((frame, range))
 }
 
-/// The range of an index frame.
+/// The range of an index frame, which has the number of the last frame before it.
 fn as_index(range: FrameRange, body: &[u8]) -> Option<FrameRange> {
     let Some(LogRecord::Index { first, last }) = Records::new(body).next().map(|it| it.record)
     else {
         return None;
     };
-    (first <= last && last.checked_add(1) == Some(range.last)).then_some(FrameRange {
+    (first <= last && last == range.last).then_some(FrameRange {
         first,
         holds: FrameHolds::Index,
         ..range

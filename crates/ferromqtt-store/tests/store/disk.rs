@@ -174,7 +174,11 @@ impl SimDisk {
 
     pub(crate) fn length(&self) -> usize {
         let state = self.0.borrow();
-        state.folder.values().map(|it| state.files[*it].now.len()).sum()
+        state
+            .folder
+            .values()
+            .map(|it| state.files[*it].now.len())
+            .sum()
     }
 
     pub(crate) fn kept_damaged(&self) -> Vec<u32> {
@@ -255,9 +259,13 @@ impl SimDisk {
 }
 
 impl SimState {
+    fn has_ended(&self) -> bool {
+        self.crash_at.is_some_and(|at| self.operations >= at)
+    }
+
     /// Counts an operation. `Ok(true)` when it is the last one.
     fn begin(&mut self, fault: Fault) -> io::Result<bool> {
-        if self.crash_at.is_some_and(|at| self.operations >= at) {
+        if self.has_ended() {
             return Err(io::Error::other("the process has ended"));
         }
         self.operations += 1;
@@ -303,12 +311,17 @@ impl Disk for SimDisk {
 
     fn append(&mut self, segment: u32, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.0.borrow_mut();
+        let had_ended = state.has_ended();
         let whole = state.begin(Fault::Write);
-        let used: usize = state.folder.values().map(|it| state.files[*it].now.len()).sum();
+        let used: usize = state
+            .folder
+            .values()
+            .map(|it| state.files[*it].now.len())
+            .sum();
         let capacity = state.capacity.map(|it| it.saturating_sub(used));
         let room = match &whole {
             // What fails leaves something behind.
-            Err(_) if state.crash_at.is_some_and(|at| state.operations >= at) => 0,
+            Err(_) if had_ended => 0,
             Err(_) | Ok(true) => bytes.len() / 2,
             Ok(false) => bytes.len(),
         };
@@ -341,9 +354,11 @@ impl Disk for SimDisk {
 
     fn sync(&mut self, segment: u32) -> io::Result<()> {
         let mut state = self.0.borrow_mut();
+        let had_ended = state.has_ended();
         match state.begin(Fault::Sync) {
             Ok(false) => {}
             Ok(true) => return Err(ended()),
+            Err(error) if had_ended => return Err(error),
             Err(error) => {
                 // The pages count as written from now on. What of them was is the disk's secret: the process reads them all,
                 // and the next sync has nothing to do.

@@ -136,8 +136,16 @@ impl Model {
         let keys = |model: &Self| model.messages.keys().copied().collect::<BTreeSet<_>>();
         let (here, there) = (keys(self), keys(found));
         let text = |keys: Vec<&u64>| format!("{keys:?}");
-        compare("missing", text(here.difference(&there).collect()), text(vec![]));
-        compare("added", text(vec![]), text(there.difference(&here).collect()));
+        compare(
+            "missing",
+            text(here.difference(&there).collect()),
+            text(vec![]),
+        );
+        compare(
+            "added",
+            text(vec![]),
+            text(there.difference(&here).collect()),
+        );
         macro_rules! fields {
             ($($field:ident)+) => {
                 $(compare(stringify!($field), format!("{:?}", self.$field), format!("{:?}", found.$field));)+

@@ -259,7 +259,7 @@ impl World {
         self.open();
         let mut log = self.log.take().unwrap();
         let found = Model::of(&mut log);
-        let at = self.states.iter().position(|it| *it == found);
+        let at = self.states.iter().rposition(|it| *it == found);
         if at.is_none() {
             let differences: Vec<_> = (self.states.iter())
                 .map(|state| state.difference(&found))
