@@ -81,6 +81,11 @@ impl StoreChange {
         )
     }
 
+    /// Whether it ends a message.
+    pub(crate) fn is_end(&self) -> bool {
+        ended(self).is_some()
+    }
+
     /// Whether it loses the session: what comes later means another one.
     pub(crate) const fn is_session_lost(&self) -> bool {
         matches!(self, Self::Session(SessionChange::SessionLost))

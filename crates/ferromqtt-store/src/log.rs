@@ -647,6 +647,13 @@ impl<D: Disk> Log<D> {
         }
     }
 
+    /// The same, for the segment of a message.
+    pub(crate) fn keep_damaged_of(&mut self, key: u64) {
+        if let Some(message) = self.state.pending.get(key) {
+            self.keep_damaged(message.place.segment);
+        }
+    }
+
     /// The first of these segments counts from now on, and those before it are removed: their removal must not outlive the
     /// record of it, or what they have ended would come back.
     fn raise_floor(&mut self, segment: u32, frame: u64) -> Result<(), LogError> {

@@ -2,5 +2,8 @@
 
 mod crashes;
 mod disk;
+mod files;
+mod folder;
+mod kill;
 mod model;
 mod world;
