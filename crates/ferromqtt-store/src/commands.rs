@@ -83,8 +83,13 @@ impl CommandFile {
             return Ok(Vec::new());
         }
         let mut text = Vec::new();
-        Read::by_ref(&mut file).take(LONGEST_READ).read_to_end(&mut text)?;
-        let taken = text.iter().rposition(|byte| *byte == b'\n').map_or(text.len(), |at| at + 1);
+        Read::by_ref(&mut file)
+            .take(LONGEST_READ)
+            .read_to_end(&mut text)?;
+        let taken = text
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(text.len(), |at| at + 1);
         let mut rest = text.split_off(taken);
         file.read_to_end(&mut rest)?;
         let commands = String::from_utf8_lossy(&text);

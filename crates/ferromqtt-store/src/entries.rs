@@ -16,6 +16,15 @@ pub(crate) struct Place {
     pub(crate) record_at: u32,
 }
 
+impl Place {
+    /// A number that rises over the records of a log: no number of a segment is given twice. By it, messages keep the order of
+    /// their sending when their records are copied.
+    pub(crate) fn order(self) -> u64 {
+        let at = self.frame_at.saturating_add(self.record_at);
+        u64::from(self.segment) << 32 | u64::from(at)
+    }
+}
+
 /// A message that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PendingMessage {

@@ -40,7 +40,9 @@ impl FolderLock {
             return Err(LockError::Held(holder(&mut file)));
         }
         // The text is for people. Without it the lock is as good.
-        let _ = file.set_len(0).and_then(|()| file.write_all(myself().as_bytes()));
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.write_all(myself().as_bytes()));
         Ok(Self { _file: file })
     }
 }

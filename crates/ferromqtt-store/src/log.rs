@@ -17,7 +17,7 @@ use crate::disk::{Disk, DiskError, DiskOperation};
 use crate::entries::Place;
 use crate::frame::{FRAME_HEADER, begin_frame, finish_frame, put_trailer};
 use crate::read::{FrameCache, ReadError};
-use crate::record::{EndedHow, LogRecord, PlacedMessage, Records, record_order};
+use crate::record::{EndedHow, LogRecord, PlacedMessage, Records};
 use crate::recovery::{Damage, Recovered, RecoveryError, SegmentMeta, recover};
 use crate::state::StoreState;
 use crate::survey::SegmentEnd;
@@ -92,12 +92,11 @@ impl<D: Disk> Log<D> {
     pub fn open_with(mut disk: D, segment_size: u32) -> Result<Self, RecoveryError> {
         let recovered = recover(&mut disk)?;
         let mut log = Self::new(disk, recovered, segment_size);
+        for damage in log.damages.clone() {
+            log.keep_damaged(damage.segment);
+        }
         if log.tail.frame > log.synced {
             log = log.write_again()?;
-        }
-        for damage in log.damages.clone() {
-            log.state.noted.insert(damage.first, damage.segment);
-            log.keep_damaged(damage.segment);
         }
         Ok(log)
     }
@@ -132,7 +131,10 @@ impl<D: Disk> Log<D> {
         Ok(Self::new(disk, recovered, SEGMENT_SIZE))
     }
 
-    fn new(disk: D, recovered: Recovered, segment_size: u32) -> Self {
+    fn new(disk: D, mut recovered: Recovered, segment_size: u32) -> Self {
+        for damage in &recovered.new_damages {
+            (recovered.state.noted).insert(damage.first, damage.segment);
+        }
         Self {
             disk,
             segment_size,
@@ -347,7 +349,7 @@ impl<D: Disk> Log<D> {
             return;
         };
         let records = Records::new(frame.get(FRAME_HEADER..).unwrap_or_default());
-        for (index, record) in records.enumerate() {
+        for record in records {
             active.note(&record.record);
             let place = Place {
                 segment: active.number,
@@ -358,8 +360,7 @@ impl<D: Disk> Log<D> {
                 self.state.move_message(&record.record, place);
                 continue;
             }
-            let order = record_order(self.next_frame, index);
-            self.state.apply(record.record, place, record.size, order);
+            self.state.apply(record.record, place, record.size);
         }
         let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         active.length = active.length.saturating_add(length);
@@ -407,20 +408,20 @@ impl<D: Disk> Log<D> {
         bodies.iter().for_each(|body| frame.put_slice(body));
         let again = begin..frame.len() - FRAME_HEADER;
         // Who reads those changes has counted them already, and gives messages another order.
+        let sends = self.state.sends.iter();
+        let sends = sends.map(|(&key, &state)| LogRecord::SendState { key, state });
         let counters = LogRecord::Counters(self.state.counters);
-        (self
-            .sends_before(self.next_frame)
-            .into_iter()
-            .chain([counters]))
-        .for_each(|record| record.put(&mut frame));
+        (sends.chain([counters])).for_each(|record| record.put(&mut frame));
         if let Some(failed) = failed {
             frame.put_slice(failed.get(FRAME_HEADER..).unwrap_or_default());
         }
         if finish_frame(&mut frame, number, self.next_frame, self.synced).is_none() {
             return Ok(());
         }
-        (self.disk.append(number, &frame))
-            .map_err(|error| self.fail(DiskOperation::Write, Some(number), &error))?;
+        if let Err(error) = self.disk.append(number, &frame) {
+            let _ = self.disk.truncate(number, 0); // a full disk needs the space
+            return Err(self.fail(DiskOperation::Write, Some(number), &error));
+        }
         (self.disk.sync(number))
             .map_err(|error| self.fail(DiskOperation::Sync, Some(number), &error))?;
         self.wrote(frame.freeze(), again);
@@ -430,27 +431,6 @@ impl<D: Disk> Log<D> {
             active.note_synced(self.synced);
         }
         Ok(())
-    }
-
-    /// How far the sending of each message has come, in numbers below those of what comes after the first records of `frame`:
-    /// numbers of frames that are lost are given again.
-    fn sends_before(&self, frame: u64) -> Vec<LogRecord<'static>> {
-        let first = record_order(frame, 0);
-        let mut sends: Vec<_> = (self.state.sends.iter())
-            .map(|(&key, &state)| (key, state))
-            .collect();
-        sends.sort_by_key(|(_, state)| state.order);
-        let lost = sends.iter_mut().filter(|(_, it)| it.order >= first);
-        for (index, (_, state)) in lost.enumerate() {
-            state.order = record_order(frame, index);
-        }
-        sends.sort_by_key(|(_, state)| state.released);
-        let lost = (sends.iter_mut()).filter_map(|(_, it)| it.released.as_mut());
-        for (index, released) in lost.filter(|it| **it >= first).enumerate() {
-            *released = record_order(frame, index);
-        }
-        let record = |(key, state)| LogRecord::SendState { key, state };
-        sends.into_iter().map(record).collect()
     }
 
     fn make_final(&mut self, error: LogError) -> LogError {

@@ -230,9 +230,8 @@ impl<D: Disk> Owner<D> {
                 Some(key) => waiting.contains(&key),
                 None => change.is_session_lost() && !waiting.is_empty(),
             };
-            let is_ahead = change.message().is_none()
-                && !follows
-                && (change.is_end() || !loses_session);
+            let is_ahead =
+                change.message().is_none() && !follows && (change.is_end() || !loses_session);
             if !is_ahead {
                 waiting.extend(change.key());
                 loses_session |= change.is_session_lost();
@@ -244,7 +243,9 @@ impl<D: Disk> Owner<D> {
             .map(|(at, _)| at)
             .take(BATCH_ENTRIES)
             .collect();
-        let changes = ahead.iter().filter_map(|at| self.queue.get(*at)?.change.as_ref());
+        let changes = ahead
+            .iter()
+            .filter_map(|at| self.queue.get(*at)?.change.as_ref());
         if ahead.is_empty() {
             return self.tidy();
         }

@@ -194,11 +194,11 @@ pub struct PlacedMessage {
 pub struct SendState {
     /// Its Packet Identifier; `None` when it was sent in a session that was lost since.
     pub packet_id: Option<PacketId>,
-    /// Rises with the first sending of each message: the order of its record in the log.
+    /// Rises with the first sending of each message: the segment of that record (high 32 bits), and its place there.
     pub order: u64,
     /// How many times it was sent.
     pub tries: u32,
-    /// PUBREC came: the order of its record.
+    /// PUBREC came: the same of that record.
     pub released: Option<u64>,
 }
 
@@ -726,13 +726,6 @@ impl<'a> Records<'a> {
     pub(crate) const fn new(body: &'a [u8]) -> Self {
         Self { body, rest: body }
     }
-}
-
-/// A number that rises over the records of a log: by it, messages keep the order of their sending when their records are copied.
-pub(crate) fn record_order(frame: u64, index: usize) -> u64 {
-    const BITS: u32 = 24;
-    let index = u64::try_from(index).unwrap_or(u64::MAX);
-    frame.saturating_mul(1 << BITS) | index.min((1 << BITS) - 1)
 }
 
 /// A record, where it begins in its frame's body, and its length.

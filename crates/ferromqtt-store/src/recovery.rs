@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::disk::{Disk, DiskError, DiskOperation};
 use crate::entries::Place;
 use crate::frame::{FRAME_HEADER, FrameAt, FrameHeader};
-use crate::record::{Records, record_order};
+use crate::record::Records;
 use crate::state::StoreState;
 use crate::survey::{FrameHolds, FrameRange, SegmentEnd, SegmentSurvey, StatedFloor, SurveyError};
 
@@ -282,14 +282,13 @@ impl Recovered {
     }
 
     fn apply_body(&mut self, segment: u32, range: FrameRange, body: &[u8]) {
-        for (index, record) in Records::new(body).enumerate() {
+        for record in Records::new(body) {
             let place = Place {
                 segment,
                 frame_at: range.at,
                 record_at: u32::try_from(FRAME_HEADER + record.at).unwrap_or(u32::MAX),
             };
-            let order = record_order(range.last, index);
-            self.state.apply(record.record, place, record.size, order);
+            self.state.apply(record.record, place, record.size);
         }
     }
 }

@@ -72,10 +72,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn submit(
-        &self,
-        entry: StoreEntry,
-    ) -> Result<u64, (Box<StoreEntry>, SubmitError)> {
+    pub(crate) fn submit(&self, entry: StoreEntry) -> Result<u64, (Box<StoreEntry>, SubmitError)> {
         let mut state = self.lock();
         let size = entry.change.size();
         let refusal = if let Some(failure) = &state.marks.failure {

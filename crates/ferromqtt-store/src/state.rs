@@ -56,8 +56,8 @@ pub(crate) struct StoreState {
 }
 
 impl StoreState {
-    /// Applies a record that stands at `place` and is `size` bytes long. `order` rises with each record of the log.
-    pub(crate) fn apply(&mut self, record: LogRecord<'_>, place: Place, size: usize, order: u64) {
+    /// Applies a record that stands at `place` and is `size` bytes long.
+    pub(crate) fn apply(&mut self, record: LogRecord<'_>, place: Place, size: usize) {
         match record {
             LogRecord::Accepted(message) => self.accept(&message, place, size),
             LogRecord::Placed(messages) => {
@@ -65,8 +65,8 @@ impl StoreState {
                     self.place(&message, place.segment);
                 }
             }
-            LogRecord::Sending { key, packet_id } => self.send(key, packet_id, order),
-            LogRecord::Releasing { key } => self.release(key, order),
+            LogRecord::Sending { key, packet_id } => self.send(key, packet_id, place.order()),
+            LogRecord::Releasing { key } => self.release(key, place.order()),
             LogRecord::Ended { from, to, how } => {
                 while let Some(key) =
                     (self.pending.first_from(from).map(|it| it.key)).filter(|key| *key <= to)

@@ -81,7 +81,6 @@ struct SimState {
     /// The most bytes of all files.
     capacity: Option<usize>,
     kept_damaged: Vec<u32>,
-    syncs: u64,
 }
 
 /// A disk. Clones are the same disk.
@@ -154,8 +153,9 @@ impl SimDisk {
         self.0.borrow().operations
     }
 
-    pub(crate) fn syncs(&self) -> u64 {
-        self.0.borrow().syncs
+    /// Another disk with the same on it.
+    pub(crate) fn copy(&self) -> Self {
+        Self(Rc::new(RefCell::new(self.0.borrow().clone())))
     }
 
     /// The operation that is the last one, and done by half.
@@ -374,7 +374,6 @@ impl Disk for SimDisk {
                 return Err(error);
             }
         }
-        state.syncs += 1;
         let file = state.file(segment)?;
         for pending in std::mem::take(&mut file.pending) {
             match pending {

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use ferromqtt_proto::{OutgoingLimits, PacketId, SessionChange};
 use ferromqtt_store::{
-    EndedHow, FetchRequest, LogStore, Store, StoreChange, StoreCommand, StoreDirection,
-    StoreEntry, StoreError, StoreEvent, StoreOptions, StoreReader, StoreSync, SubmitError,
-    give_commands,
+    EndedHow, FetchRequest, LogStore, Store, StoreChange, StoreCommand, StoreDirection, StoreEntry,
+    StoreError, StoreEvent, StoreOptions, StoreReader, StoreSync, SubmitError, give_commands,
 };
 
 use crate::folder::{Folder, accepted};
@@ -94,7 +93,11 @@ fn the_store_of_another_client_is_refused() {
     let Err(error) = LogStore::open(folder.path(), options("pump-8")) else {
         panic!("it was opened");
     };
-    assert!(error.to_string().contains("of client 'pump-7', and not of 'pump-8'"));
+    assert!(
+        error
+            .to_string()
+            .contains("of client 'pump-7', and not of 'pump-8'")
+    );
     let store = LogStore::open(folder.path(), options("pump-7")).unwrap();
     assert_eq!(store.identity().unwrap().client_identifier, "pump-7");
 }

@@ -88,7 +88,11 @@ fn a_killed_process_loses_nothing_that_was_on_record() {
     let mut total = 0;
     for round in 0..kills() {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "kill::child_of_the_test_that_kills", "--nocapture"])
+            .args([
+                "--exact",
+                "kill::child_of_the_test_that_kills",
+                "--nocapture",
+            ])
             .env(CHILD, format!("{round}:{path}"))
             .stdout(Stdio::piped())
             .spawn()
