@@ -25,6 +25,9 @@ use crate::survey::SegmentEnd;
 /// The length at which a segment is sealed, in bytes. A frame that is longer has a segment of its own.
 pub const SEGMENT_SIZE: u32 = 4 << 20;
 
+/// How many segments there are before the oldest is copied: what it still has mostly ends soon.
+const FEW_SEGMENTS: usize = 3;
+
 /// Memory for frames that is kept for the next one, at most.
 const SPARE: usize = 2 << 20;
 
@@ -50,8 +53,10 @@ pub struct Log<D> {
     pub(crate) state: StoreState,
     /// All segments that belong to the log, also the one that is written to.
     pub(crate) segments: BTreeMap<u32, SegmentMeta>,
-    /// Files that are removed once nothing depends on them.
+    /// Files that are not of the log, which the disk does not say yet.
     void: Vec<u32>,
+    /// Files that are to be removed.
+    removable: Vec<u32>,
     /// The end of the segment before the one that is written to.
     tail: SegmentEnd,
     /// When it was opened: the end of what was on the disk, and the frames behind that.
@@ -141,6 +146,7 @@ impl<D: Disk> Log<D> {
             state: recovered.state,
             segments: recovered.segments,
             void: recovered.void,
+            removable: Vec::new(),
             tail: recovered.tail,
             synced_tail: recovered.synced_tail,
             unsynced: recovered.unsynced,
@@ -181,6 +187,7 @@ impl<D: Disk> Log<D> {
         let mut frame = mem::take(&mut self.spare);
         begin_frame(&mut frame);
         put_changes(self.state.clock_at(now), changes, &mut frame);
+        self.put_floor(&mut frame);
         self.write(frame)
     }
 
@@ -207,6 +214,7 @@ impl<D: Disk> Log<D> {
             if self.spare.capacity() > SPARE {
                 self.spare = BytesMut::new();
             }
+            self.note_synced();
         }
         Ok(())
     }
@@ -430,6 +438,7 @@ impl<D: Disk> Log<D> {
         if let Some(active) = &mut self.active {
             active.note_synced(self.synced);
         }
+        self.note_synced();
         Ok(())
     }
 
@@ -469,12 +478,16 @@ impl<D: Disk> Log<D> {
                 Err(_) => drop(self.disk.truncate(number, length.into())),
             }
         }
-        if self.disk.sync(number).is_err() {
-            return self.abandon(None);
+        // The index alone need not be synced.
+        if !self.is_synced() {
+            if self.disk.sync(number).is_err() {
+                return self.abandon(None);
+            }
+            self.sync_folder()?;
+            self.synced = last;
+            self.note_synced();
         }
-        self.sync_folder()?;
         self.active = None;
-        self.synced = last;
         self.tail = SegmentEnd {
             segment: number,
             frame: last,
@@ -532,36 +545,66 @@ impl<D: Disk> Log<D> {
         out
     }
 
-    /// Removes segments of which nothing is needed any more, and copies what little is left in the oldest ones. Call it once in a
-    /// while. Returns whether it has written.
+    /// Copies what little is left in the oldest segment, if there are several, and removes those that are not needed as far as the
+    /// disk says so. Call it after [`append`](Self::append) and [`sync`](Self::sync). Returns whether it has written.
+    ///
+    /// That a segment is not needed is said by the next frame that is written; [`tidy_now`](Self::tidy_now) does not wait for one.
     ///
     /// # Errors
     /// As [`append`](Self::append).
     pub fn tidy(&mut self) -> Result<bool, LogError> {
         self.check()?;
         let mut wrote = false;
-        while let Some((oldest, meta)) = self.first_segment() {
+        if let Some((oldest, meta)) = self.first_segment()
+            && self.segments.len() > FEW_SEGMENTS
+            && self.unreadable != Some(oldest)
+        {
             let uses = self.state.uses.get(&oldest).copied().unwrap_or_default();
             let most = meta.length.max(self.segment_size.into()) / 4;
-            if uses.messages > 0 {
-                if uses.bytes >= most || wrote || self.unreadable == Some(oldest) {
-                    break; // one copy at a time
-                }
+            if uses.messages > 0 && uses.bytes < most {
                 self.copy_messages(oldest)?;
                 wrote = true;
             }
-            let uses = self.state.uses.get(&oldest).copied().unwrap_or_default();
-            if uses.messages > 0 {
-                break;
-            }
-            let Some((segment, frame)) = self.needed_from(oldest) else {
-                break;
-            };
-            self.raise_floor(segment, frame)?;
+        }
+        self.remove_files();
+        Ok(wrote)
+    }
+
+    /// As [`tidy`](Self::tidy), and removes all segments that are not needed at once, for a moment when nothing else is to be
+    /// written.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append) and [`sync`](Self::sync).
+    pub fn tidy_now(&mut self) -> Result<bool, LogError> {
+        let mut wrote = self.tidy()?;
+        if self.next_floor().is_some() {
+            let mut frame = BytesMut::new();
+            begin_frame(&mut frame);
+            self.put_floor(&mut frame);
+            self.write(frame)?;
+            self.sync()?;
+            self.remove_files();
             wrote = true;
         }
-        self.remove_void()?;
         Ok(wrote)
+    }
+
+    /// The first segment that is needed and its first frame, if there are others before it.
+    fn next_floor(&self) -> Option<(u32, u64)> {
+        let (oldest, _) = self.first_segment()?;
+        let uses = self.state.uses.get(&oldest);
+        if oldest < self.state.floor.0 || uses.is_some_and(|uses| uses.messages > 0) {
+            return None;
+        }
+        self.needed_from(oldest)
+    }
+
+    /// The segments before some one count no longer. Their removal must not outlive the record of that, or what they have ended
+    /// would come back.
+    fn put_floor(&self, out: &mut BytesMut) {
+        if let Some((segment, frame)) = self.next_floor() {
+            LogRecord::Floor { segment, frame }.put(out);
+        }
     }
 
     /// The oldest segment, if it is not written to.
@@ -634,30 +677,23 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    /// The first of these segments counts from now on, and those before it are removed: their removal must not outlive the
-    /// record of it, or what they have ended would come back.
-    fn raise_floor(&mut self, segment: u32, frame: u64) -> Result<(), LogError> {
-        let mut out = BytesMut::new();
-        begin_frame(&mut out);
-        LogRecord::Floor { segment, frame }.put(&mut out);
-        self.write(out)?;
-        self.sync()?;
-        let kept = self.segments.split_off(&segment);
-        let removed = mem::replace(&mut self.segments, kept);
-        self.void.extend(removed.into_keys());
-        self.cache.clear();
-        Ok(())
+    /// All that was written is on the disk, also what it says of segments.
+    fn note_synced(&mut self) {
+        let kept = self.segments.split_off(&self.state.floor.0);
+        let below = mem::replace(&mut self.segments, kept);
+        if !below.is_empty() {
+            self.cache.clear();
+        }
+        self.removable.extend(below.into_keys());
+        self.removable.append(&mut self.void);
     }
 
-    /// Removes files that belong to the log no longer, once the log says so on the disk.
-    fn remove_void(&mut self) -> Result<(), LogError> {
-        let says_so = (self.active.as_ref()).is_some_and(|active| active.synced.is_some());
-        if self.void.is_empty() || !says_so {
-            return Ok(());
+    fn remove_files(&mut self) {
+        if !self.removable.is_empty() {
+            let disk = &mut self.disk;
+            self.removable
+                .retain(|number| disk.remove(*number).is_err());
+            self.folder_changed = true;
         }
-        let disk = &mut self.disk;
-        self.void.retain(|number| disk.remove(*number).is_err());
-        self.folder_changed = true;
-        Ok(())
     }
 }

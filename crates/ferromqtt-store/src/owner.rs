@@ -115,6 +115,9 @@ impl<D: Disk> Owner<D> {
                 request,
                 closing,
             } = self.shared.wait(self.patience());
+            if submitted.is_empty() && request.is_none() && self.queue.is_empty() {
+                self.tidy(Log::tidy_now)?;
+            }
             self.queue.extend(submitted.into_iter().map(queued));
             self.write_queue()?;
             if let Some(request) = request {
@@ -150,7 +153,7 @@ impl<D: Disk> Owner<D> {
                     self.sync_batch()?;
                     self.try_again_at = None;
                     self.publish(count);
-                    self.tidy()?;
+                    self.tidy(Log::tidy)?;
                 }
                 Err(LogError::Full(error)) => {
                     self.try_again_at = Instant::now().checked_add(LOOK_AGAIN);
@@ -212,8 +215,11 @@ impl<D: Disk> Owner<D> {
     }
 
     /// Removes and copies segments. A full disk only delays that.
-    fn tidy(&mut self) -> Result<(), LogError> {
-        match self.log.tidy() {
+    fn tidy(
+        &mut self,
+        tidy: impl FnOnce(&mut Log<D>) -> Result<bool, LogError>,
+    ) -> Result<(), LogError> {
+        match tidy(&mut self.log) {
             Err(LogError::Full(_)) | Ok(_) => Ok(()),
             Err(failed) => Err(failed),
         }
@@ -247,7 +253,7 @@ impl<D: Disk> Owner<D> {
             .iter()
             .filter_map(|at| self.queue.get(*at)?.change.as_ref());
         if ahead.is_empty() {
-            return self.tidy();
+            return self.tidy(Log::tidy_now);
         }
         match self.log.append_iter(wall_clock(), changes) {
             Ok(()) => {
@@ -257,7 +263,7 @@ impl<D: Disk> Owner<D> {
                     }
                 }
                 self.sync_batch()?;
-                self.tidy()
+                self.tidy(Log::tidy_now)
             }
             Err(LogError::Full(_)) => Ok(()),
             Err(failed) => Err(failed),
@@ -337,6 +343,7 @@ impl<D: Disk> Owner<D> {
         let rest = self.shared.wait(Duration::ZERO).submitted;
         self.queue.extend(rest.into_iter().map(queued));
         self.write_queue()?;
+        self.tidy(Log::tidy_now)?;
         self.log.sync()?;
         self.log.seal()
     }

@@ -190,13 +190,18 @@ fn a_damaged_message_is_not_copied_and_ends() {
     let (start, ..) = frames(1, &disk.bytes(1))[3];
     flip(&disk, 1, (start + FRAME_HEADER + 3) * 8);
     let mut log = open(&disk);
-    store(&mut log, &[accepted(7, publish(7))]);
-    while log.tidy().unwrap() {}
-    assert_eq!(keys(&log), BTreeSet::from([2, 3, 6, 7]));
+    for key in 7..=9 {
+        store(&mut log, &[accepted(key, publish(key))]);
+        log.seal().unwrap();
+    }
+    store(&mut log, &[accepted(10, publish(10))]);
+    while log.tidy_now().unwrap() {}
+    let left = BTreeSet::from([2, 3, 6, 7, 8, 9, 10]);
+    assert_eq!(keys(&log), left);
     assert_eq!(log.stats().counters.damaged, 1);
     assert_eq!(disk.kept_damaged(), [1]);
     let log = open(&disk);
-    assert_eq!(keys(&log), BTreeSet::from([2, 3, 6, 7]));
+    assert_eq!(keys(&log), left);
     assert_eq!(log.stats().counters.damaged, 1);
 }
 
@@ -298,7 +303,7 @@ fn a_log_opens_on_a_full_disk_and_its_ends_make_space() {
     assert_eq!(keys(&log), (1..=40).collect());
     for key in 1..=40 {
         store(&mut log, &[ended(key)]);
-        match log.tidy() {
+        match log.tidy_now() {
             Ok(_) | Err(LogError::Full(_)) => {} // a copy may have to wait
             Err(error) => panic!("{error}"),
         }
@@ -316,9 +321,9 @@ fn what_has_ended_leaves_the_disk() {
         if key > 10 {
             store(&mut log, &[ended(key - 10)]);
         }
-        log.tidy().unwrap();
+        let _ = log.tidy().unwrap();
         let segments = log.stats().segments;
-        assert!(segments <= 4, "{segments} segments");
+        assert!(segments <= 5, "{segments} segments");
     }
     assert_eq!(keys(&open(&disk)), (1_991..=2_000).collect());
 }
@@ -334,11 +339,11 @@ fn a_message_that_stays_is_copied_now_and_then() {
         payloads += publish(key).payload.len() + 60;
         store(&mut log, &[accepted(key, publish(key))]);
         store(&mut log, &[ended(key)]);
-        log.tidy().unwrap();
+        let _ = log.tidy().unwrap();
         written = written.max(disk.length());
     }
     assert_eq!(log.read(1).unwrap().unwrap().publish, publish(1));
-    assert!(written < 4 * SEGMENT as usize, "{written} bytes at once");
+    assert!(written < 6 * SEGMENT as usize, "{written} bytes at once");
     assert!(payloads > 20 * SEGMENT as usize);
     assert_eq!(keys(&open(&disk)), BTreeSet::from([1]));
 }

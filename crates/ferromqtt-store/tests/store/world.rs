@@ -211,8 +211,9 @@ impl World {
         };
         let result = match self.random.below(20) {
             0 => log.seal(),
-            1..=2 => log.tidy().map(drop),
-            3 if self.syncs == Syncs::Sometimes => log.sync(),
+            1 => log.tidy_now().map(|_| ()),
+            2..=3 => log.tidy().map(|_| ()),
+            4 if self.syncs == Syncs::Sometimes => log.sync(),
             _ => self.append(&mut log),
         };
         if log.is_synced() && result.is_ok() {
