@@ -12,6 +12,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -27,7 +28,11 @@ const AHEAD: u64 = 4_000;
 const BEHIND: u64 = 100;
 
 fn main() {
-    let folder = std::env::args_os().nth(1).map(PathBuf::from);
+    let mut arguments = std::env::args_os().skip(1);
+    let folder = arguments.next().map(PathBuf::from);
+    if let (Some(folder), Some(_)) = (&folder, arguments.next()) {
+        return memory_of_opened(folder);
+    }
     let folder = folder.unwrap_or_else(std::env::temp_dir);
     let folder = folder.join(format!("ferromqtt-store-figures-{}", std::process::id()));
     for size in [64, 1_024] {
@@ -233,15 +238,23 @@ fn memory(folder: &Path) {
     let program = Program::new(folder, 64, StoreSync::Never);
     program.fill(1_000_000);
     program.store.close_and_wait();
+    // In a process of its own, whose memory was not used before.
+    let program = std::env::current_exe().unwrap();
+    let mut opened = Command::new(program);
+    assert!(opened.arg(folder).arg("memory").status().unwrap().success());
+    fs::remove_dir_all(folder).unwrap();
+}
+
+fn memory_of_opened(folder: &Path) {
     let before = figure("/proc/self/status", "VmRSS:");
     let opened = LogStore::open(folder, StoreOptions::new()).unwrap();
     assert_eq!(opened.messages().count(), 1_000_000);
     let after = figure("/proc/self/status", "VmRSS:");
+    let most = figure("/proc/self/status", "VmHWM:");
+    let mib = |kib: u64| kib.saturating_sub(before) / 1_024;
     println!(
-        "1,000,000 pending: {} MiB more than before, {} MiB in all",
-        after.saturating_sub(before) / 1_024,
-        after / 1_024
+        "1,000,000 pending: {} MiB of memory, {} MiB while it was opened",
+        mib(after),
+        mib(most)
     );
-    drop(opened);
-    fs::remove_dir_all(folder).unwrap();
 }

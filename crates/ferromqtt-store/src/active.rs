@@ -4,7 +4,7 @@ use std::mem;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::record::{EndedHow, LogRecord};
+use crate::record::{AcceptedMessage, EndedHow, LogRecord};
 use crate::survey::SegmentEnd;
 
 /// The segment that is written to.
@@ -45,15 +45,11 @@ impl ActiveSegment {
     /// Remembers what the index will say of a record.
     pub(crate) fn note(&mut self, record: &LogRecord<'_>) {
         match *record {
-            LogRecord::Accepted(message) => self.touched.push(message.key),
-            LogRecord::Sending { key, .. }
+            LogRecord::Accepted(AcceptedMessage { key, .. })
+            | LogRecord::Sending { key, .. }
             | LogRecord::Releasing { key }
             | LogRecord::SendState { key, .. }
-            | LogRecord::Quarantined { key, .. } => {
-                if self.touched.last() != Some(&key) {
-                    self.touched.push(key);
-                }
-            }
+            | LogRecord::Quarantined { key, .. } => self.touched.push(key),
             LogRecord::Ended { from, to, how } => match self.ended.last_mut() {
                 Some((_, last, before)) if last.checked_add(1) == Some(from) && *before == how => {
                     *last = to;

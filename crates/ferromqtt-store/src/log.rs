@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::active::ActiveSegment;
 use crate::change::{StoreChange, put_changes};
 use crate::disk::{Disk, DiskError, DiskOperation};
-use crate::entries::Place;
+use crate::entries::RecordPlace;
 use crate::frame::{FRAME_HEADER, begin_frame, finish_frame, put_trailer};
 use crate::read::{FrameCache, ReadError};
 use crate::record::{EndedHow, LogRecord, PlacedMessage, Records};
@@ -47,7 +47,7 @@ pub enum LogError {
 /// A log on a [`Disk`]: the part of the store that knows no threads, no clock and no operating system.
 ///
 /// Times are the wall clock's, in milliseconds since 1970. Calls block as the disk does.
-pub struct Log<D> {
+pub struct StoreLog<D> {
     pub(crate) disk: D,
     segment_size: u32,
     pub(crate) state: StoreState,
@@ -79,7 +79,7 @@ pub struct Log<D> {
     failure: Option<DiskError>,
 }
 
-impl<D: Disk> Log<D> {
+impl<D: Disk> StoreLog<D> {
     /// Opens the log that is on a disk, or begins one. What an earlier process has written and not synced is written again, to a
     /// new segment: if its sync has failed, no later one says so.
     ///
@@ -168,6 +168,11 @@ impl<D: Disk> Log<D> {
     /// Damage that was found when the log was opened, and never before.
     pub fn new_damages(&self) -> &[Damage] {
         &self.damages
+    }
+
+    /// The disk, for another log.
+    pub fn into_disk(self) -> D {
+        self.disk
     }
 
     /// Writes changes as one frame, at the time `now`. They survive the end of the process from now on, and a power cut once
@@ -359,7 +364,7 @@ impl<D: Disk> Log<D> {
         let records = Records::new(frame.get(FRAME_HEADER..).unwrap_or_default());
         for record in records {
             active.note(&record.record);
-            let place = Place {
+            let place = RecordPlace {
                 segment: active.number,
                 frame_at: active.length,
                 record_at: u32::try_from(FRAME_HEADER + record.at).unwrap_or(u32::MAX),

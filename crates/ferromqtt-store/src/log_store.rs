@@ -12,11 +12,11 @@ use crate::disk::{DiskError, DiskOperation};
 use crate::error::StoreError;
 use crate::folder::{FolderDisk, make_folder};
 use crate::lock::{FolderLock, LockError};
-use crate::log::Log;
-use crate::owner::{Owner, wall_clock};
+use crate::log::StoreLog;
+use crate::owner::{FilesOwner, wall_clock};
 use crate::read::{ReadError, StoreStats, StoredInfo, StoredPublish};
 use crate::record::StoreIdentity;
-use crate::shared::Shared;
+use crate::shared::StoreShared;
 use crate::store::{
     FetchRequest, FetchedMessage, Store, StoreEntry, StoreEvent, StoreMarks, StoreWaker,
     SubmitError,
@@ -68,7 +68,7 @@ impl StoreOptions {
 
 /// A store that is open, and whose thread has not started: what it holds can be read here, by calls that block as the disk does.
 pub struct OpenedStore {
-    log: Log<FolderDisk>,
+    log: StoreLog<FolderDisk>,
     lock: FolderLock,
     path: PathBuf,
     sync: StoreSync,
@@ -128,12 +128,12 @@ impl OpenedStore {
     /// # Errors
     /// The system starts no thread.
     pub fn start(self, waker: Option<StoreWaker>) -> Result<LogStore, StoreError> {
-        let shared = Arc::new(Shared::new(self.log.stats(), waker));
+        let shared = Arc::new(StoreShared::new(self.log.stats(), waker));
         let damages = self.log.new_damages().iter();
         shared.give_events(damages.map(|damage| StoreEvent::Damaged(*damage)));
         let owned = Arc::clone(&shared);
         let path = self.path.clone();
-        let owner = Owner::new(self.log, owned, self.sync, self.path, self.lock);
+        let owner = FilesOwner::new(self.log, owned, self.sync, self.path, self.lock);
         let started = thread::Builder::new()
             .name("ferromqtt-store".to_owned())
             .spawn(move || owner.run());
@@ -155,7 +155,7 @@ impl OpenedStore {
 ///
 /// Dropping it begins to [close](Store::close) it, and does not wait for that.
 pub struct LogStore {
-    shared: Arc<Shared>,
+    shared: Arc<StoreShared>,
 }
 
 impl LogStore {
@@ -179,7 +179,7 @@ impl LogStore {
             },
             LockError::Disk(error) => failed(DiskOperation::Lock)(error),
         })?;
-        let mut log = Log::open(FolderDisk::new(path.clone()))
+        let mut log = StoreLog::open(FolderDisk::new(path.clone()))
             .map_err(|error| StoreError::recovery(path.clone(), error))?;
         if let Some(given) = options.client_identifier {
             match log.identity() {

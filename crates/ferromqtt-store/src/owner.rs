@@ -13,11 +13,11 @@ use crate::commands::CommandFile;
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::lock::FolderLock;
-use crate::log::{Log, LogError};
+use crate::log::{LogError, StoreLog};
 use crate::log_store::StoreSync;
 use crate::read::ReadError;
 use crate::record::EndedHow;
-use crate::shared::{Shared, Work};
+use crate::shared::{StoreShared, Work};
 use crate::store::{FetchRequest, FetchedMessage, StoreDirection, StoreEntry, StoreEvent};
 
 /// How many entries are written at once, at most.
@@ -39,7 +39,7 @@ pub(crate) fn wall_clock() -> u64 {
 }
 
 /// Says that the thread has ended.
-struct EndGuard(Arc<Shared>);
+struct EndGuard(Arc<StoreShared>);
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
@@ -55,9 +55,9 @@ struct QueuedChange {
     change: Option<StoreChange>,
 }
 
-pub(crate) struct Owner<D> {
-    log: Log<D>,
-    shared: Arc<Shared>,
+pub(crate) struct FilesOwner<D> {
+    log: StoreLog<D>,
+    shared: Arc<StoreShared>,
     sync: StoreSync,
     path: PathBuf,
     commands: CommandFile,
@@ -73,10 +73,10 @@ pub(crate) struct Owner<D> {
     looked: Instant,
 }
 
-impl<D: Disk> Owner<D> {
+impl<D: Disk> FilesOwner<D> {
     pub(crate) fn new(
-        log: Log<D>,
-        shared: Arc<Shared>,
+        log: StoreLog<D>,
+        shared: Arc<StoreShared>,
         sync: StoreSync,
         path: PathBuf,
         lock: FolderLock,
@@ -116,7 +116,7 @@ impl<D: Disk> Owner<D> {
                 closing,
             } = self.shared.wait(self.patience());
             if submitted.is_empty() && request.is_none() && self.queue.is_empty() {
-                self.tidy(Log::tidy_now)?;
+                self.tidy(StoreLog::tidy_now)?;
             }
             self.queue.extend(submitted.into_iter().map(queued));
             self.write_queue()?;
@@ -153,7 +153,7 @@ impl<D: Disk> Owner<D> {
                     self.sync_batch()?;
                     self.try_again_at = None;
                     self.publish(count);
-                    self.tidy(Log::tidy)?;
+                    self.tidy(StoreLog::tidy)?;
                 }
                 Err(LogError::Full(error)) => {
                     self.try_again_at = Instant::now().checked_add(LOOK_AGAIN);
@@ -217,7 +217,7 @@ impl<D: Disk> Owner<D> {
     /// Removes and copies segments. A full disk only delays that.
     fn tidy(
         &mut self,
-        tidy: impl FnOnce(&mut Log<D>) -> Result<bool, LogError>,
+        tidy: impl FnOnce(&mut StoreLog<D>) -> Result<bool, LogError>,
     ) -> Result<(), LogError> {
         match tidy(&mut self.log) {
             Err(LogError::Full(_)) | Ok(_) => Ok(()),
@@ -253,7 +253,7 @@ impl<D: Disk> Owner<D> {
             .iter()
             .filter_map(|at| self.queue.get(*at)?.change.as_ref());
         if ahead.is_empty() {
-            return self.tidy(Log::tidy_now);
+            return self.tidy(StoreLog::tidy_now);
         }
         match self.log.append_iter(wall_clock(), changes) {
             Ok(()) => {
@@ -263,7 +263,7 @@ impl<D: Disk> Owner<D> {
                     }
                 }
                 self.sync_batch()?;
-                self.tidy(Log::tidy_now)
+                self.tidy(StoreLog::tidy_now)
             }
             Err(LogError::Full(_)) => Ok(()),
             Err(failed) => Err(failed),
@@ -343,7 +343,7 @@ impl<D: Disk> Owner<D> {
         let rest = self.shared.wait(Duration::ZERO).submitted;
         self.queue.extend(rest.into_iter().map(queued));
         self.write_queue()?;
-        self.tidy(Log::tidy_now)?;
+        self.tidy(StoreLog::tidy_now)?;
         self.log.sync()?;
         self.log.seal()
     }

@@ -7,7 +7,7 @@ use ferromqtt_proto::{PacketId, Publish, SessionChange, TopicName, debug_fields}
 use crate::disk::{Disk, DiskError, DiskOperation};
 use crate::entries::PendingMessage;
 use crate::frame::{FRAME_HEADER, FrameAt, FrameHeader};
-use crate::log::Log;
+use crate::log::StoreLog;
 use crate::record::{AcceptedMessage, LogRecord, SendState, StoreCounters, StoreIdentity};
 use crate::state::Quarantine;
 
@@ -98,7 +98,7 @@ impl FrameCache {
 /// Frames that are longer are not kept when a message was read from them.
 const LONGEST_CACHED: usize = 2 << 20;
 
-impl<D: Disk> Log<D> {
+impl<D: Disk> StoreLog<D> {
     /// The messages that have not ended, by their keys.
     pub fn messages(&self) -> impl Iterator<Item = StoredInfo> {
         self.state.pending.iter().map(|message| self.info(message))

@@ -8,7 +8,7 @@ use ferromqtt_proto::SessionChange;
 use crate::disk::DiskError;
 use crate::error::StoreError;
 use crate::folder::FolderDisk;
-use crate::log::Log;
+use crate::log::StoreLog;
 use crate::read::{ReadError, StoreStats, StoredInfo, StoredPublish};
 use crate::record::StoreIdentity;
 use crate::recovery::{Damage, RecoveryError};
@@ -21,7 +21,7 @@ const ATTEMPTS: usize = 20;
 /// Messages are read from the files when they are asked for: one that has ended since may be
 /// [unreadable](ReadError::Disk), since its file is gone.
 pub struct StoreReader {
-    log: Log<FolderDisk>,
+    log: StoreLog<FolderDisk>,
 }
 
 impl StoreReader {
@@ -34,7 +34,7 @@ impl StoreReader {
         let mut attempts = ATTEMPTS;
         loop {
             attempts -= 1;
-            match Log::read_only(FolderDisk::new(path.to_owned())) {
+            match StoreLog::read_only(FolderDisk::new(path.to_owned())) {
                 Ok(log) => return Ok(Self { log }),
                 Err(RecoveryError::Disk(error))
                     if error.kind == io::ErrorKind::NotFound && attempts > 0 && path.is_dir() => {}

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::disk::{Disk, DiskError, DiskOperation};
-use crate::entries::Place;
+use crate::entries::RecordPlace;
 use crate::frame::{FRAME_HEADER, FrameAt, FrameHeader};
 use crate::record::Records;
 use crate::state::StoreState;
@@ -212,7 +212,7 @@ fn walk_from(surveys: &[SegmentSurvey], floor: Option<StatedFloor>, synced: u64)
 /// Which segment has the damage between two frames.
 fn damaged_segment(surveys: &[SegmentSurvey], before: Option<usize>, after: usize) -> u32 {
     let between = surveys.get(before.unwrap_or(0)..=after).unwrap_or_default();
-    let damaged = between.iter().find(|it| it.has_invalid).or(between.last());
+    let damaged = between.iter().find(|it| it.has_invalid).or_else(|| between.last());
     damaged.map_or(0, |it| it.number)
 }
 
@@ -283,7 +283,7 @@ impl Recovered {
 
     fn apply_body(&mut self, segment: u32, range: FrameRange, body: &[u8]) {
         for record in Records::new(body) {
-            let place = Place {
+            let place = RecordPlace {
                 segment,
                 frame_at: range.at,
                 record_at: u32::try_from(FRAME_HEADER + record.at).unwrap_or(u32::MAX),

@@ -20,8 +20,8 @@ pub(crate) const MOST_BYTES: usize = 16 << 20;
 const MOST_EVENTS: usize = 1_024;
 
 #[derive(Default)]
-pub(crate) struct Shared {
-    state: Mutex<SharedState>,
+pub(crate) struct StoreShared {
+    state: Mutex<StoreSharedState>,
     /// The thread waits for work here.
     work: Condvar,
     /// Others wait here until the thread has ended.
@@ -29,7 +29,7 @@ pub(crate) struct Shared {
 }
 
 #[derive(Default)]
-struct SharedState {
+struct StoreSharedState {
     submitted: VecDeque<StoreEntry>,
     /// Of what is submitted and not written.
     entries: usize,
@@ -54,12 +54,12 @@ pub(crate) struct Work {
     pub(crate) closing: bool,
 }
 
-impl Shared {
+impl StoreShared {
     pub(crate) fn new(stats: StoreStats, waker: Option<StoreWaker>) -> Self {
-        let state = SharedState {
+        let state = StoreSharedState {
             stats,
             waker,
-            ..SharedState::default()
+            ..StoreSharedState::default()
         };
         Self {
             state: Mutex::new(state),
@@ -68,7 +68,7 @@ impl Shared {
     }
 
     /// A thread that panicked while it had the lock has left whole values behind.
-    fn lock(&self) -> MutexGuard<'_, SharedState> {
+    fn lock(&self) -> MutexGuard<'_, StoreSharedState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -144,14 +144,14 @@ impl Shared {
 
     pub(crate) fn wait_until_ended(&self) {
         let state = self.lock();
-        let waits = |state: &mut SharedState| !state.marks.closed;
+        let waits = |state: &mut StoreSharedState| !state.marks.closed;
         drop((self.ended.wait_while(state, waits)).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Waits for work, until `limit` is over.
     pub(crate) fn wait(&self, limit: Duration) -> Work {
         let state = self.lock();
-        let idle = |state: &mut SharedState| {
+        let idle = |state: &mut StoreSharedState| {
             state.submitted.is_empty() && state.request.is_none() && !state.closing
         };
         let waited = self.work.wait_timeout_while(state, limit, idle);
@@ -200,7 +200,7 @@ impl Shared {
         self.ended.notify_all();
     }
 
-    fn wake(&self, change: impl FnOnce(&mut SharedState)) {
+    fn wake(&self, change: impl FnOnce(&mut StoreSharedState)) {
         let mut state = self.lock();
         change(&mut state);
         let waker = state.waker.clone();

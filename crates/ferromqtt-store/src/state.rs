@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ferromqtt_proto::packet::PacketId;
 
-use crate::entries::{PendingMessage, PendingMessages, Place};
+use crate::entries::{PendingMessage, PendingMessages, RecordPlace};
 use crate::record::{
     AcceptedMessage, LogRecord, PlacedMessage, QuarantineReason, SendState, StoreCounters,
     StoreIdentity,
@@ -57,7 +57,7 @@ pub(crate) struct StoreState {
 
 impl StoreState {
     /// Applies a record that stands at `place` and is `size` bytes long.
-    pub(crate) fn apply(&mut self, record: LogRecord<'_>, place: Place, size: usize) {
+    pub(crate) fn apply(&mut self, record: LogRecord<'_>, place: RecordPlace, size: usize) {
         match record {
             LogRecord::Accepted(message) => self.accept(&message, place, size),
             LogRecord::Placed(messages) => {
@@ -131,7 +131,7 @@ impl StoreState {
         self.connecting = false;
     }
 
-    fn accept(&mut self, message: &AcceptedMessage<'_>, place: Place, size: usize) {
+    fn accept(&mut self, message: &AcceptedMessage<'_>, place: RecordPlace, size: usize) {
         let topic_hash = match message.keep_latest {
             true => message.topic().map_or(0, topic_hash),
             false => 0,
@@ -147,7 +147,7 @@ impl StoreState {
     }
 
     /// A record is written again, at another place. What it says counts already.
-    pub(crate) fn move_message(&mut self, record: &LogRecord<'_>, place: Place) {
+    pub(crate) fn move_message(&mut self, record: &LogRecord<'_>, place: RecordPlace) {
         if let LogRecord::Accepted(message) = record
             && let Some(&before) = self.pending.get(message.key)
         {
@@ -160,7 +160,7 @@ impl StoreState {
             key: message.key,
             expires_at: message.expires_at,
             topic_hash: message.topic_hash,
-            place: Place {
+            place: RecordPlace {
                 segment,
                 frame_at: message.frame_at,
                 record_at: message.record_at,

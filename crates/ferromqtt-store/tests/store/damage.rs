@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use ferromqtt_proto::{PacketId, SessionChange};
 use ferromqtt_store::{
-    Damage, EndedHow, FRAME_HEADER, FrameAt, FrameHeader, Log, LogError, ReadError, RecoveryError,
-    StoreChange,
+    Damage, EndedHow, FRAME_HEADER, FrameAt, FrameHeader, LogError, ReadError, RecoveryError,
+    StoreChange, StoreLog,
 };
 use proptest::prelude::*;
 
@@ -13,11 +13,11 @@ use crate::disk::{Random, SimDisk};
 use crate::folder::accepted;
 use crate::world::{SEGMENT, publish};
 
-fn open(disk: &SimDisk) -> Log<SimDisk> {
-    Log::open_with(disk.clone(), SEGMENT).expect("it opens")
+fn open(disk: &SimDisk) -> StoreLog<SimDisk> {
+    StoreLog::open_with(disk.clone(), SEGMENT).expect("it opens")
 }
 
-fn store(log: &mut Log<SimDisk>, changes: &[StoreChange]) {
+fn store(log: &mut StoreLog<SimDisk>, changes: &[StoreChange]) {
     log.append(1, changes).unwrap();
     log.sync().unwrap();
 }
@@ -38,7 +38,7 @@ fn ended(key: u64) -> StoreChange {
     }
 }
 
-fn keys(log: &Log<SimDisk>) -> BTreeSet<u64> {
+fn keys(log: &StoreLog<SimDisk>) -> BTreeSet<u64> {
     log.messages().map(|message| message.key).collect()
 }
 
@@ -66,7 +66,7 @@ fn five_frames() -> SimDisk {
     disk
 }
 
-fn log_of_five_frames(disk: &SimDisk) -> Log<SimDisk> {
+fn log_of_five_frames(disk: &SimDisk) -> StoreLog<SimDisk> {
     let mut log = open(disk);
     for key in 1..=5 {
         store(
@@ -267,7 +267,7 @@ fn a_log_of_a_later_version_is_refused_and_kept() {
     let checksum = crc32c::crc32c_append(checksum, &bytes[start + 12..end]);
     bytes[start + 8..start + 12].copy_from_slice(&checksum.to_le_bytes());
     disk.set_bytes(1, bytes.clone());
-    let Err(error) = Log::open(disk.clone()) else {
+    let Err(error) = StoreLog::open(disk.clone()) else {
         panic!("it was opened");
     };
     assert_eq!(error, RecoveryError::NewerVersion('2'));

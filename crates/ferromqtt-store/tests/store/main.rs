@@ -6,5 +6,8 @@ mod disk;
 mod files;
 mod folder;
 mod kill;
+#[path = "../../../ferromqtt-proto/tests/scenarios/support/markers.rs"]
+mod markers;
 mod model;
+mod secrets;
 mod world;

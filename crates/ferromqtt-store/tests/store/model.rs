@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ferromqtt_proto::{PacketId, Publish, SessionChange};
-use ferromqtt_store::{Disk, Log, QuarantineReason, StoreChange};
+use ferromqtt_store::{Disk, QuarantineReason, StoreChange, StoreLog};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ModelSend {
@@ -156,7 +156,7 @@ impl Model {
     }
 
     /// What a log says that there is.
-    pub(crate) fn of<D: Disk>(log: &mut Log<D>) -> Self {
+    pub(crate) fn of<D: Disk>(log: &mut StoreLog<D>) -> Self {
         let infos: Vec<_> = log.messages().collect();
         let mut model = Self::default();
         let mut order = Vec::new();

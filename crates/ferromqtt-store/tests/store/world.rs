@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ferromqtt_proto::{PacketId, Properties, Publish, QoS, SessionChange, TopicName};
-use ferromqtt_store::{EndedHow, Log, LogError, QuarantineReason, StoreChange};
+use ferromqtt_store::{EndedHow, LogError, QuarantineReason, StoreChange, StoreLog};
 
 use crate::disk::{Fault, Random, SimDisk};
 use crate::model::Model;
@@ -22,7 +22,7 @@ pub(crate) struct World {
     pub(crate) disk: SimDisk,
     pub(crate) syncs: Syncs,
     pub(crate) faults: bool,
-    log: Option<Log<SimDisk>>,
+    log: Option<StoreLog<SimDisk>>,
     /// What may be found: what is known to be on the disk, and each state since.
     pub(crate) states: Vec<Model>,
     next_key: u64,
@@ -79,7 +79,7 @@ impl World {
     }
 
     fn open(&mut self) {
-        let log = Log::open_with(self.disk.clone(), SEGMENT).expect("it opens");
+        let log = StoreLog::open_with(self.disk.clone(), SEGMENT).expect("it opens");
         assert_eq!(log.new_damages(), [], "no damage, and it is reported");
         self.log = Some(log);
     }
@@ -228,7 +228,7 @@ impl World {
         false
     }
 
-    fn append(&mut self, log: &mut Log<SimDisk>) -> Result<(), LogError> {
+    fn append(&mut self, log: &mut StoreLog<SimDisk>) -> Result<(), LogError> {
         let (batch, model) = self.batch();
         // Also what fails may be on the disk.
         let written = log.append(self.now, &batch);
