@@ -166,7 +166,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_holds_what_a_map_holds(
-            steps in prop::collection::vec((0..3_000_u64, any::<bool>(), any::<u32>()), 1..4_000),
+            steps in prop::collection::vec((0..3_000_u64, any::<bool>(), any::<u32>()), 1..500),
             rising in 0..3_000_u64,
         ) {
             let mut messages = PendingMessages::default();

@@ -62,12 +62,15 @@
 //!
 //! | What | Where |
 //! | --- | --- |
-//! | sans-IO: changes, records, frames | `change.rs`, `record.rs`, `fields.rs`, `frame.rs` |
-//! | their state, and the log that writes them | `state.rs`, `entries.rs`, `log.rs`, `active.rs`, `read.rs` |
+//! | sans-IO: changes, records, frames | `change.rs`, `record.rs` with `record/coding.rs`, `fields.rs`, `frame.rs` |
+//! | their state, and the log that writes them | `state.rs`, `entries.rs`, `log.rs` with `log/upkeep.rs`, `active.rs`, `read.rs` |
 //! | from files to the state | `survey.rs` (one segment), `recovery.rs` (all of them) |
 //! | what a log needs of files | `disk.rs`; `folder.rs` has it |
 //! | the thread and its handle | `store.rs` (the trait), `log_store.rs`, `shared.rs`, `owner.rs` |
 //! | beside the owner | `lock.rs`, `reader.rs`, `commands.rs` |
+
+#[cfg(test)]
+extern crate self as ferromqtt_store; // for what is shared with the tests beside
 
 mod active;
 mod change;

@@ -133,7 +133,7 @@ impl OpenedStore {
         shared.give_events(damages.map(|damage| StoreEvent::Damaged(*damage)));
         let owned = Arc::clone(&shared);
         let path = self.path.clone();
-        let owner = FilesOwner::new(self.log, owned, self.sync, self.path, self.lock);
+        let owner = FilesOwner::new(self.log, owned, self.sync, self.path, Some(self.lock));
         let started = thread::Builder::new()
             .name("ferromqtt-store".to_owned())
             .spawn(move || owner.run());

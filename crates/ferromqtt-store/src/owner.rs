@@ -61,8 +61,8 @@ pub(crate) struct FilesOwner<D> {
     sync: StoreSync,
     path: PathBuf,
     commands: CommandFile,
-    /// Held as long as the files are written.
-    _lock: FolderLock,
+    /// Held as long as the files are written; a disk in memory has none.
+    _lock: Option<FolderLock>,
     queue: VecDeque<QueuedChange>,
     /// When what is written has to be synced.
     sync_at: Option<Instant>,
@@ -79,7 +79,7 @@ impl<D: Disk> FilesOwner<D> {
         shared: Arc<StoreShared>,
         sync: StoreSync,
         path: PathBuf,
-        lock: FolderLock,
+        lock: Option<FolderLock>,
     ) -> Self {
         Self {
             log,
@@ -356,3 +356,7 @@ fn queued(entry: StoreEntry) -> QueuedChange {
         change: Some(entry.change),
     }
 }
+
+#[cfg(test)]
+#[path = "owner_tests.rs"]
+mod owner_tests;

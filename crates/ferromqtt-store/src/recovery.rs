@@ -212,7 +212,10 @@ fn walk_from(surveys: &[SegmentSurvey], floor: Option<StatedFloor>, synced: u64)
 /// Which segment has the damage between two frames.
 fn damaged_segment(surveys: &[SegmentSurvey], before: Option<usize>, after: usize) -> u32 {
     let between = surveys.get(before.unwrap_or(0)..=after).unwrap_or_default();
-    let damaged = between.iter().find(|it| it.has_invalid).or_else(|| between.last());
+    let damaged = between
+        .iter()
+        .find(|it| it.has_invalid)
+        .or_else(|| between.last());
     damaged.map_or(0, |it| it.number)
 }
 
