@@ -178,9 +178,10 @@ free-threaded: .venv/.build .venv-free-threaded/.installed ## Threads without th
 	.venv-free-threaded/bin/python -X faulthandler -m pytest python/tests/free_threaded $(FREE_THREADED_TESTS) -k "not uvloop and not mosquitto"
 
 .PHONY: chaos
-chaos: need-test .venv/.dev .venv/.native ## Random worlds of the Python client: SEEDS=2000 of them, from seed FROM=200
+chaos: need-test .venv/.dev .venv/.native ## Random worlds of the Python client and of the store: SEEDS=2000 of them, from seed FROM=200
 	FERROMQTT_FIRST_SEED=$(FROM) FERROMQTT_SEEDS=$(SEEDS) $(BIN)/python -m pytest python/tests/test_chaos.py \
 		python/tests/test_request_worlds.py -k "in_virtual_time or on_mosquitto or random_worlds"
+	FERROMQTT_FIRST_SEED=$(FROM) FERROMQTT_SEEDS=$(SEEDS) cargo test $(LOCKED) --release -p ferromqtt-store --test store crashes::random
 
 .PHONY: cluster
 cluster: need-cluster .venv/.dev .venv/.native .venv/.cluster ## Kill nodes of real clusters under both clients: ROUNDS=6 each (docs/clusters.md has the figures)
@@ -193,7 +194,7 @@ soak: need-test .venv/.dev .venv/.native ## Both clients at RATE=1000 messages a
 	$(BIN)/python tests/steady/soak.py --minutes $(MINUTES) --rate $(RATE) $(ONLY:%=--language %)
 
 .PHONY: fuzz
-fuzz: .tools/bin/cargo-fuzz ## Fuzz with TARGET=decode, client, broker or transport for SECONDS=60, or with one INPUT=file
+fuzz: .tools/bin/cargo-fuzz ## Fuzz with TARGET=decode, client, broker, transport or store for SECONDS=60, or with one INPUT=file
 	fuzz/run.sh $(TARGET) $(SECONDS) $(INPUT)
 
 .PHONY: wheel
