@@ -81,6 +81,8 @@ struct SimState {
     /// The most bytes of all files.
     capacity: Option<usize>,
     kept_damaged: Vec<u32>,
+    /// Since the process has begun.
+    has_failed: bool,
 }
 
 /// A disk. Clones are the same disk.
@@ -153,6 +155,11 @@ impl SimDisk {
         self.0.borrow().operations
     }
 
+    /// Whether an operation was refused, by plan or since the process has ended.
+    pub(crate) fn fails(&self) -> bool {
+        self.0.borrow().has_failed
+    }
+
     /// Another disk with the same on it.
     pub(crate) fn copy(&self) -> Self {
         Self(Rc::new(RefCell::new(self.0.borrow().clone())))
@@ -193,6 +200,7 @@ impl SimDisk {
     pub(crate) fn end_process(&self) {
         let mut state = self.0.borrow_mut();
         state.crash_at = None;
+        state.has_failed = false;
         state.faults.clear();
         state.capacity = None;
     }
@@ -266,14 +274,18 @@ impl SimState {
     /// Counts an operation. `Ok(true)` when it is the last one.
     fn begin(&mut self, fault: Fault) -> io::Result<bool> {
         if self.has_ended() {
+            self.has_failed = true;
             return Err(io::Error::other("the process has ended"));
         }
         self.operations += 1;
         if let Some(at) = self.faults.iter().position(|it| *it == fault) {
             self.faults.remove(at);
+            self.has_failed = true;
             return Err(io::Error::other(format!("planted: {fault:?}")));
         }
-        Ok(self.crash_at == Some(self.operations))
+        let is_last = self.crash_at == Some(self.operations);
+        self.has_failed |= is_last;
+        Ok(is_last)
     }
 
     fn file(&mut self, segment: u32) -> io::Result<&mut SimFile> {

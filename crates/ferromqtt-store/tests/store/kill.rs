@@ -98,7 +98,7 @@ fn a_killed_process_loses_nothing_that_was_on_record() {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut left = 1 + random.below(3_000);
+        let mut left = 1 + random.below(1_000);
         let mut note = |line: &str| {
             if let Some(key) = line.strip_prefix("ending ") {
                 ending.insert(key.parse::<u64>().unwrap());

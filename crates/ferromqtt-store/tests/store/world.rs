@@ -248,14 +248,38 @@ impl World {
         self.states.drain(..self.states.len() - 1);
     }
 
-    /// The program ends, as does the power perhaps; another begins, and finds a state that may be found.
-    pub(crate) fn crash(&mut self, power: bool) {
-        self.crashes += 1;
-        self.log = None;
+    fn end(&mut self, power: bool) {
         if power {
             self.disk.cut_power(&mut self.random);
         } else {
             self.disk.end_process();
+        }
+    }
+
+    /// The program ends, as does the power perhaps; another begins, and finds a state that may be found.
+    pub(crate) fn crash(&mut self, power: bool) {
+        self.crashes += 1;
+        self.log = None;
+        self.end(power);
+        // Some programs end while they open the log, or meet a disk that fails or is full.
+        while self.random.one_in(3) {
+            match self.random.below(3) {
+                0 => {
+                    let operation = self.disk.operations() + 1 + self.random.below(6);
+                    self.disk.crash_at(operation);
+                }
+                1 => {
+                    let more = self.random.below(600) as usize;
+                    self.disk.set_capacity(Some(self.disk.length() + more));
+                }
+                _ => {
+                    let faults = [Fault::Write, Fault::Sync, Fault::Folder, Fault::Create];
+                    self.disk.fail_next(faults[self.random.below(4) as usize]);
+                }
+            }
+            let opened = StoreLog::open_with(self.disk.clone(), SEGMENT);
+            assert!(opened.is_ok_and(|log| log.new_damages().is_empty()) || self.disk.fails());
+            self.end(power);
         }
         self.open();
         let mut log = self.log.take().unwrap();
