@@ -7,6 +7,7 @@
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::mem;
 use std::ops::Range;
 
@@ -41,6 +42,21 @@ pub enum LogError {
     /// is found when it is opened again.
     #[error("{0}")]
     Failed(DiskError),
+}
+
+/// Writes what is not known to be on the disk again where it is, which takes no space: a sync alone might have nothing to do.
+fn write_in_place(disk: &mut impl Disk, recovered: &Recovered) -> Result<(), DiskError> {
+    let segment = recovered.tail.segment;
+    let failed = |operation, segment| move |error| DiskError::new(operation, segment, &error);
+    let end = match recovered.synced_tail {
+        end if end.segment == segment => end.end,
+        _ => 0,
+    };
+    let frames = recovered.unsynced.concat();
+    (disk.truncate(segment, end.into())).map_err(failed(DiskOperation::Write, Some(segment)))?;
+    (disk.append(segment, &frames)).map_err(failed(DiskOperation::Write, Some(segment)))?;
+    (disk.sync(segment)).map_err(failed(DiskOperation::Sync, Some(segment)))?;
+    (disk.sync_folder()).map_err(failed(DiskOperation::SyncFolder, None))
 }
 
 /// A log on a [`Disk`]: the part of the store that knows no threads, no clock and no operating system.
@@ -99,32 +115,38 @@ impl<D: Disk> StoreLog<D> {
         for damage in log.damages.clone() {
             log.keep_damaged(damage.segment);
         }
-        if log.tail.frame > log.synced {
-            log = log.write_again()?;
+        let mut attempts = 2;
+        while log.tail.frame > log.synced {
+            attempts -= 1;
+            log = log.write_again(attempts)?;
         }
         Ok(log)
     }
 
-    /// Writes again what is not known to be on the disk. Where that fails, as on a full disk, it is synced where it is.
-    fn write_again(mut self) -> Result<Self, RecoveryError> {
+    /// Writes again what is not known to be on the disk. Where a full disk has no space for that, it is written where it is.
+    /// Where the disk fails, the log is as it was opened, and may try `attempts` more times.
+    fn write_again(mut self, attempts: u32) -> Result<Self, RecoveryError> {
         let mut left = ActiveSegment::new(self.tail.segment, 0, SegmentEnd::default());
         left.unsynced = mem::take(&mut self.unsynced);
         left.synced = (self.synced_tail.segment == left.number).then_some(self.synced_tail);
         self.tail = self.synced_tail;
         self.active = Some(left);
-        if self.abandon(None).is_ok() {
-            return Ok(self);
+        let (LogError::Full(error) | LogError::Failed(error)) = match self.abandon(None) {
+            Ok(()) => return Ok(self),
+            Err(error) => error,
+        };
+        if !error.is_full() && attempts == 0 {
+            return Err(RecoveryError::Disk(error));
         }
         let mut disk = self.disk;
         let recovered = recover(&mut disk)?;
+        if !error.is_full() {
+            return Ok(Self::new(disk, recovered, self.segment_size));
+        }
+        write_in_place(&mut disk, &recovered).map_err(RecoveryError::Disk)?;
+        let recovered = recover(&mut disk)?;
         let mut log = Self::new(disk, recovered, self.segment_size);
         log.unsynced.clear();
-        let failed = |operation, segment| {
-            move |error| RecoveryError::Disk(DiskError::new(operation, segment, &error))
-        };
-        let segment = log.tail.segment;
-        (log.disk.sync(segment)).map_err(failed(DiskOperation::Sync, Some(segment)))?;
-        (log.disk.sync_folder()).map_err(failed(DiskOperation::SyncFolder, None))?;
         log.synced = log.tail.frame;
         Ok(log)
     }
@@ -178,7 +200,7 @@ impl<D: Disk> StoreLog<D> {
     /// they are [synced](Self::sync).
     ///
     /// # Errors
-    /// The disk is full, or has failed: then none of them is written.
+    /// The disk is full, or has failed: then none of them is written. Changes of 4 GiB in all count as a failure.
     pub fn append(&mut self, now: u64, changes: &[StoreChange]) -> Result<(), LogError> {
         self.append_iter(now, changes.iter())
     }
@@ -249,11 +271,17 @@ impl<D: Disk> StoreLog<D> {
         &mut self,
         operation: DiskOperation,
         segment: Option<u32>,
-        error: &std::io::Error,
+        error: &io::Error,
     ) -> LogError {
         let error = DiskError::new(operation, segment, error);
         self.failure = Some(error.clone());
         LogError::Failed(error)
+    }
+
+    /// What was to be written has 4 GiB or more, which the header of a frame cannot say.
+    fn fail_too_long(&mut self, segment: u32) -> LogError {
+        let error = io::Error::new(io::ErrorKind::InvalidInput, "a frame of 4 GiB or more");
+        self.fail(DiskOperation::Write, Some(segment), &error)
     }
 
     /// Writes a frame whose header is not filled in.
@@ -279,7 +307,7 @@ impl<D: Disk> StoreLog<D> {
             _ => (body, None),
         };
         if finish_frame(&mut frame, number, self.next_frame, self.synced).is_none() {
-            return Ok(());
+            return Err(self.fail_too_long(number));
         }
         match self.disk.append(number, &frame) {
             Ok(()) => {
@@ -428,7 +456,7 @@ impl<D: Disk> StoreLog<D> {
             frame.put_slice(failed.get(FRAME_HEADER..).unwrap_or_default());
         }
         if finish_frame(&mut frame, number, self.next_frame, self.synced).is_none() {
-            return Ok(());
+            return Err(self.fail_too_long(number));
         }
         if let Err(error) = self.disk.append(number, &frame) {
             let _ = self.disk.truncate(number, 0); // a full disk needs the space

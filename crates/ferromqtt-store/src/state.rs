@@ -95,7 +95,10 @@ impl StoreState {
             LogRecord::Identity(identity) => self.identity = Some(identity),
             // The clock of a board without a battery may be far behind: what it said before a restart holds.
             LogRecord::Clock(clock) => self.clock = self.clock.max(clock),
-            LogRecord::Floor { segment, frame } => self.raise_floor(segment, frame),
+            // One above its own segment would take itself away.
+            LogRecord::Floor { segment, frame } if segment <= place.segment => {
+                self.raise_floor(segment, frame);
+            }
             LogRecord::Connecting => self.connecting = true,
             LogRecord::Connected => self.connecting = false,
             LogRecord::Retired { packet_id } => drop(self.retired.insert(packet_id)),
@@ -120,7 +123,7 @@ impl StoreState {
                 self.counters.accepted = self.counters.accepted.saturating_add(count);
                 self.counters.count_ended(how, count);
             }
-            LogRecord::Index { .. } | LogRecord::Predecessor { .. } => {}
+            LogRecord::Floor { .. } | LogRecord::Index { .. } | LogRecord::Predecessor { .. } => {}
         }
     }
 

@@ -225,11 +225,13 @@ impl SegmentSurvey {
                         self.predecessor.get_or_insert(end);
                     }
                 }
-                LogRecord::Floor { segment, frame } => self.floors.push(StatedFloor {
-                    stated_in,
-                    segment,
-                    frame,
-                }),
+                LogRecord::Floor { segment, frame } if segment <= self.number => {
+                    self.floors.push(StatedFloor {
+                        stated_in,
+                        segment,
+                        frame,
+                    });
+                }
                 _ => {}
             }
         }

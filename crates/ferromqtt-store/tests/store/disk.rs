@@ -160,6 +160,11 @@ impl SimDisk {
         self.0.borrow().has_failed
     }
 
+    /// Whether the process has ended, or is about to.
+    pub(crate) fn fails_from_now_on(&self) -> bool {
+        self.0.borrow().crash_at.is_some()
+    }
+
     /// Another disk with the same on it.
     pub(crate) fn copy(&self) -> Self {
         Self(Rc::new(RefCell::new(self.0.borrow().clone())))
