@@ -169,7 +169,11 @@ fn walk(surveys: &[SegmentSurvey], synced: u64) -> Walk {
 
 fn walk_from(surveys: &[SegmentSurvey], floor: Option<StatedFloor>, synced: u64) -> Walk {
     let first_segment = floor.map_or(0, |floor| floor.segment);
-    let mut expected = floor.map_or(1, |floor| floor.frame);
+    // What a floor states is no reason to leave out frames behind it.
+    let mut first_frames = (surveys.iter().filter(|it| it.number >= first_segment))
+        .filter_map(|survey| survey.ranges.first());
+    let first_there = first_frames.next().map_or(u64::MAX, |it| it.first);
+    let mut expected = floor.map_or(1, |floor| floor.frame.min(first_there));
     let mut steps = Vec::new();
     let mut last_survey: Option<usize> = None;
     let parts = surveys.iter().enumerate();
