@@ -156,7 +156,7 @@ PARTS = (
     Part("core", 16_294, ("crates/ferromqtt-proto/src",)),
     Part("engine", 4_711, ("crates/ferromqtt-engine/src",)),
     Part("recordings", 1_687, ("crates/ferromqtt-recording/src",)),
-    Part("store", 3_971, ("crates/ferromqtt-store/src",)),
+    Part("store", 3_974, ("crates/ferromqtt-store/src",)),
     Part("transport", 2_606, ("crates/ferromqtt-transport/src",)),
     Part("tokio client, driver", 4_193, (RUST,), (*_RUST_FACE, *_TLS)),
     Part("tokio client, TLS", 673, _TLS),

@@ -274,6 +274,33 @@ fn a_log_of_a_later_version_is_refused_and_kept() {
     assert_eq!(disk.bytes(1), bytes);
 }
 
+/// The first frame of segment 1, with these records.
+fn first_frame(records: &[u8]) -> Vec<u8> {
+    let mut head = b"fmq1".to_vec();
+    head.extend((records.len() as u32).to_le_bytes());
+    let mut covered = 1_u64.to_le_bytes().to_vec();
+    covered.extend(0_u64.to_le_bytes());
+    covered.extend(records);
+    let checksum = crc32c::crc32c(&1_u32.to_le_bytes());
+    let checksum = crc32c::crc32c_append(checksum, &head);
+    let checksum = crc32c::crc32c_append(checksum, &covered);
+    head.extend(checksum.to_le_bytes());
+    head.extend(covered);
+    head
+}
+
+#[test]
+fn a_floor_above_its_own_segment_takes_nothing_away() {
+    const FLOOR: [u8; 4] = [14, 2, 59, 3];
+    let disk = SimDisk::default();
+    disk.set_bytes(1, first_frame(&FLOOR));
+    let mut log = open(&disk);
+    store(&mut log, &[accepted(1, publish(1))]);
+    let _ = log.tidy_now().unwrap();
+    assert_eq!(log.read(1).unwrap().unwrap().publish, publish(1));
+    assert_eq!(keys(&open(&disk)), BTreeSet::from([1]));
+}
+
 #[test]
 fn a_full_disk_refuses_and_goes_on_when_there_is_space() {
     let disk = five_frames();
