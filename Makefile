@@ -17,8 +17,8 @@ MSRV := 1.88
 # What `make free-threaded` runs beside the tests of threads: those that end soon and need no program beside the package.
 FREE_THREADED_TESTS := $(addprefix python/tests/test_,acknowledging.py batches.py blocking_subscription.py interpreter_exit.py \
 	iteration.py message.py messages.py)
-PUBLISHED := ferromqtt ferromqtt-cli ferromqtt-engine ferromqtt-proto ferromqtt-recording ferromqtt-testing ferromqtt-transport
-FUZZ_TARGETS := decode client broker transport
+PUBLISHED := ferromqtt ferromqtt-cli ferromqtt-engine ferromqtt-proto ferromqtt-recording ferromqtt-store ferromqtt-testing ferromqtt-transport
+FUZZ_TARGETS := decode client broker transport store
 # A workspace of its own, for the trees of the clients that it compares with.
 BENCH_RUST := --manifest-path bench/rust/Cargo.toml --target-dir $(TARGET_DIR)
 # For `make fuzz`.
@@ -181,9 +181,10 @@ free-threaded: .venv/.build .venv-free-threaded/.installed ## Threads without th
 	.venv-free-threaded/bin/python -X faulthandler -m pytest python/tests/free_threaded $(FREE_THREADED_TESTS) -k "not uvloop and not mosquitto"
 
 .PHONY: chaos
-chaos: need-test .venv/.dev .venv/.native ## Random worlds of the Python client: SEEDS=2000 of them, from seed FROM=200
+chaos: need-test .venv/.dev .venv/.native ## Random worlds of the Python client and of the store: SEEDS=2000 of them, from seed FROM=200
 	FERROMQTT_FIRST_SEED=$(FROM) FERROMQTT_SEEDS=$(SEEDS) $(BIN)/python -m pytest python/tests/test_chaos.py \
 		python/tests/test_request_worlds.py -k "in_virtual_time or on_mosquitto or random_worlds"
+	FERROMQTT_FIRST_SEED=$(FROM) FERROMQTT_SEEDS=$(SEEDS) cargo test $(LOCKED) --release -p ferromqtt-store --test store crashes::random
 
 .PHONY: plugin-runs
 plugin-runs: need-test .venv/.dev .venv/.native ## The pytest plugin's own tests, RUNS=200 times beside busy loops
@@ -204,7 +205,7 @@ soak: need-test .venv/.dev .venv/.native ## Both clients at RATE=1000 messages a
 	$(BIN)/python tests/steady/soak.py --minutes $(MINUTES) --rate $(RATE) $(ONLY:%=--language %)
 
 .PHONY: fuzz
-fuzz: .tools/bin/cargo-fuzz ## Fuzz with TARGET=decode, client, broker or transport for SECONDS=60, or with one INPUT=file
+fuzz: .tools/bin/cargo-fuzz ## Fuzz with TARGET=decode, client, broker, transport or store for SECONDS=60, or with one INPUT=file
 	fuzz/run.sh $(TARGET) $(SECONDS) $(INPUT)
 
 .PHONY: wheel

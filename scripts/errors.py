@@ -30,6 +30,7 @@ RUST = (
     "crates/ferromqtt-engine/src",
     "crates/ferromqtt-transport/src",
     "crates/ferromqtt-recording/src",
+    "crates/ferromqtt-store/src",
     "crates/ferromqtt/src",
     "crates/ferromqtt-testing/src",
     "crates/ferromqtt-py/src",

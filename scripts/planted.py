@@ -25,6 +25,7 @@ CRATES = (
     "ferromqtt-engine",
     "ferromqtt-proto",
     "ferromqtt-recording",
+    "ferromqtt-store",
     "ferromqtt-testing",
     "ferromqtt-transport",
 )

@@ -1,0 +1,13 @@
+//! The log on a disk in memory, and the store on real files.
+
+mod crashes;
+mod damage;
+mod disk;
+mod files;
+mod folder;
+mod kill;
+#[path = "../../../ferromqtt-proto/tests/scenarios/support/markers.rs"]
+mod markers;
+mod model;
+mod secrets;
+mod world;
