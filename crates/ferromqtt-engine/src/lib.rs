@@ -112,6 +112,7 @@ mod recording;
 mod refusal;
 mod request_error;
 mod responding;
+mod stored;
 mod subscribe;
 mod subscribe_error;
 mod wire;

@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use ferromqtt_proto::packet::Disconnect;
-use ferromqtt_proto::{
-    ConnectionError, Delivery, JournalEntry, Outcome, Properties, Publish, Session, Stats,
-};
+use ferromqtt_proto::{ConnectionError, Delivery, Outcome, Properties, Publish, Session, Stats};
 
 use crate::outgoing_queue::OutgoingMessages;
 use crate::{
@@ -69,18 +67,6 @@ impl<T: Tokens> Engine<T> {
     pub fn queued(&self) -> (usize, usize) {
         let queue = self.outgoing.as_ref();
         queue.map_or((0, 0), |queue| (queue.len(), queue.bytes()))
-    }
-
-    /// The next change to put on record, with [`Options::journal`](ferromqtt_proto::Options::journal): see
-    /// [`Client::poll_journal`](ferromqtt_proto::Client::poll_journal). A store that takes all of them before it asks for
-    /// [`next_woken`](Self::next_woken) has on record what callers have learnt.
-    pub fn poll_journal(&mut self) -> Option<JournalEntry> {
-        self.core.poll_journal()
-    }
-
-    /// All entries up to the one numbered `sequence` are on record: the packets that depend on them may leave.
-    pub fn journal_written(&mut self, sequence: u64) {
-        self.core.journal_written(sequence);
     }
 
     /// Ends the engine, and returns its session for another one, with the messages of the outgoing queue that are not in the
@@ -175,6 +161,9 @@ impl<T: Tokens> Engine<T> {
 
     /// A message has ended, which may be one of the session that this queue has not accepted.
     pub(crate) fn on_ended(&mut self, key: u64, outcome: Outcome) {
+        if let Some(sequence) = (self.outgoing.as_ref()).and_then(|queue| queue.recorded_at(key)) {
+            self.end_stored_wait(key, sequence);
+        }
         match self.outgoing.as_mut().and_then(|queue| queue.end(key)) {
             Some(token) => {
                 if T::is_gone(&token) {

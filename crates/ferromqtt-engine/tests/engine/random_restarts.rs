@@ -41,6 +41,8 @@ struct RestartPlay {
     /// Those of them that a store which does not lag has had since.
     on_record: BTreeSet<u64>,
     ended_on_record: BTreeSet<u64>,
+    /// Messages of QoS 1 that an earlier process had sent, which is not on record: to the next they were never on the wire.
+    left_early: BTreeSet<u64>,
     /// Which messages the tokens of this process wait for.
     tokens: BTreeMap<u32, u64>,
     /// Those that wait for capacity, with the tokens that wait for their outcomes, by those that wait for their acceptance.
@@ -98,6 +100,7 @@ impl RestartPlay {
             ended: BTreeMap::new(),
             on_record: BTreeSet::new(),
             ended_on_record: BTreeSet::new(),
+            left_early: BTreeSet::new(),
             tokens: BTreeMap::new(),
             waiting: BTreeMap::new(),
             messages: 0,
@@ -201,6 +204,7 @@ impl RestartPlay {
             self.world.restart();
             self.check();
         } else {
+            self.left_early.extend(self.world.store.sent_unwritten());
             self.world.crash();
             // What was not on record yet was never accepted, or may end again.
             let store = &self.world.store;
@@ -290,7 +294,9 @@ impl RestartPlay {
                 (Outcome::Sent, QoS::AtMostOnce) => times <= 1,
                 (Outcome::Acknowledged { .. }, QoS::AtLeastOnce) => times >= 1,
                 (Outcome::Acknowledged { .. }, QoS::ExactlyOnce) => times == 1,
-                (Outcome::Expired | Outcome::Dropped | Outcome::Replaced, _) => times == 0,
+                (Outcome::Expired | Outcome::Dropped | Outcome::Replaced, qos) => {
+                    times == 0 || qos == QoS::AtLeastOnce && self.left_early.contains(key)
+                }
                 _ => false,
             };
             assert!(

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use ferromqtt_engine::{OutgoingQueueOptions, StoredMessage};
-use ferromqtt_proto::{JournalEntry, Session, SessionChange, Utf8String};
+use ferromqtt_proto::{Direction, JournalEntry, Session, SessionChange, Utf8String};
 
 #[derive(Debug, Default)]
 pub(crate) struct Store {
@@ -19,16 +19,33 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn take(&mut self, entry: JournalEntry) {
-        if let Some(last) = self.entries.last() {
-            assert_eq!(entry.sequence, last.sequence + 1, "without a gap");
+        if let Some(last) = self.last(entry.direction()) {
+            assert_eq!(entry.sequence, last + 1, "without a gap");
         }
         self.entries.push(entry);
     }
 
-    /// Puts all on record. Returns the number of the last entry.
-    pub(crate) fn write(&mut self) -> Option<u64> {
+    /// Puts all on record. Returns the number of the last entry of each direction.
+    pub(crate) fn write(&mut self) -> impl Iterator<Item = (Direction, u64)> {
         self.written = self.entries.len();
-        self.entries.last().map(|last| last.sequence)
+        let rows = [Direction::Sent, Direction::Received];
+        rows.into_iter()
+            .filter_map(|row| Some((row, self.last(row)?)))
+    }
+
+    fn last(&self, direction: Direction) -> Option<u64> {
+        let mut of_row = self.entries.iter().rev();
+        let last = of_row.find(|entry| entry.direction() == direction)?;
+        Some(last.sequence)
+    }
+
+    /// The keys of messages whose sending is not on record.
+    pub(crate) fn sent_unwritten(&self) -> impl Iterator<Item = u64> {
+        let unwritten = self.entries[self.written..].iter();
+        unwritten.filter_map(|entry| match entry.change {
+            SessionChange::Sending { key, .. } => Some(key),
+            _ => None,
+        })
     }
 
     /// The process has ended: what is not on record is gone.

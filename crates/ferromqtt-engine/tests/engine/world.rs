@@ -226,11 +226,10 @@ impl<const RESERVES: bool> World<RESERVES> {
             self.store.take(entry);
             any = true;
         }
-        if !self.store.lags
-            && self.store.written < self.store.entries.len()
-            && let Some(last) = self.store.write()
-        {
-            self.engine.journal_written(last);
+        if !self.store.lags && self.store.written < self.store.entries.len() {
+            for (direction, last) in self.store.write() {
+                self.engine.journal_written(direction, last);
+            }
         }
         any
     }

@@ -12,6 +12,7 @@ use crate::connection::{AuthExchange, Limits, OutgoingAliases};
 use crate::error::{ConnectionError, DecodeError};
 use crate::event::{Connected, Event};
 use crate::packet::{self, ConnAck, Packet, ProtocolVersion, ReasonCode, Whole, whole_packets};
+use crate::packet_trace::Direction;
 use crate::slips::Slip;
 
 const NOT_CONNACK: DecodeError = DecodeError::protocol("the first packet is not CONNACK");
@@ -280,7 +281,7 @@ impl Client {
         );
         connection.authentication = AuthExchange::Over;
         connection.accepted_at = Some(now);
-        connection.transmit.depend_on(self.session.journal.last()); // resends do, on changes of before
+        connection.resends_need = self.session.journal.all_of(Direction::Sent);
         if let Some(assigned) = &properties.assigned_client_identifier
             && self.client_identifier().is_empty()
         {
@@ -309,10 +310,13 @@ impl Client {
         if resumes {
             self.session.outbound.start_resending();
         } else {
-            self.session_lost();
+            let needs = self.session_lost();
+            self.hold_until_session_end_is_recorded(needs);
         }
         if is_doubtful {
             self.session.inbound.doubt();
+        } else if resumes {
+            self.session.journal.record_resumed();
         }
         self.open_claims(now, resumes);
         if !first && (!session_present || is_doubtful || self.is_restoring()) {

@@ -34,6 +34,7 @@ mod incoming;
 mod journal;
 mod journal_order;
 mod journal_restore;
+mod journal_rows;
 mod keep_alive;
 mod large_packets;
 mod late_identifiers;

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::{Bytes, BytesMut};
 use ferromqtt_proto::packet::{Ack, Packet, PublishPacket};
 use ferromqtt_proto::{
-    JournalEntry, PacketId, Properties, ProtocolVersion, QoS, ReasonCode, SessionChange, Utf8String,
+    Direction, JournalEntry, PacketId, Properties, ProtocolVersion, QoS, ReasonCode, SessionChange,
+    Utf8String,
 };
 
 use super::Pair;
@@ -327,7 +328,7 @@ impl ModelServer {
         pair.writable = true;
         pair.pump();
         self.read(pair);
-        if pair.client.pending_transmit() > 0 || !pair.client.is_connected() {
+        if pair.client.held_packets() > 0 || !pair.client.is_connected() {
             self.inbox.push_front(packet); // a store has not written yet
             return;
         }
@@ -526,11 +527,13 @@ impl ModelServer {
                     let at = publishing.iter().position(|(it, _)| it == key).unwrap();
                     releasing.push(publishing.remove(at));
                 }
-                SessionChange::Finished { key } => {
+                SessionChange::Finished { key } | SessionChange::Uncertain { key } => {
                     publishing.retain(|(it, _)| it != key);
                     releasing.retain(|(it, _)| it != key);
                 }
-                SessionChange::SessionLost => {
+                SessionChange::SessionLost {
+                    direction: Direction::Sent,
+                } => {
                     publishing.clear();
                     releasing.clear();
                     self.retired.clear();

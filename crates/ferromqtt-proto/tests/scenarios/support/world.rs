@@ -15,11 +15,12 @@ use std::time::Duration;
 
 use ferromqtt_proto::packet::Disconnect;
 use ferromqtt_proto::{
-    Acknowledge, CleanStart, Client, DeliveryId, Event, JournalEntry, Message, OpId, Options,
-    Outcome, OutgoingLimits, Overflow, Properties, ProtocolVersion, Publish, QoS, QueueId,
+    Acknowledge, CleanStart, Client, DeliveryId, Direction, Event, JournalEntry, Message, OpId,
+    Options, Outcome, OutgoingLimits, Overflow, Properties, ProtocolVersion, Publish, QoS, QueueId,
     QueueOptions, Reconnect, Session, SessionChange, Subscribe, TopicName, Unsubscribe,
 };
 
+use super::store::DIRECTIONS;
 use super::*;
 
 mod checks;
@@ -87,13 +88,32 @@ pub(crate) enum Step {
     /// The application reads its queues all the time, or not at all.
     Reads(bool),
     Writable(bool),
-    /// The store writes all that it was given; with `false`, only the first half.
-    StoreWrites(bool),
+    /// The stores write all that they were given; with `false`, only the first half. There is one for each direction.
+    StoreWrites {
+        all: bool,
+        stores: Stores,
+    },
     /// Milliseconds.
     Advance(u64),
     DisconnectAndConnect,
     /// The process ends without a word, and begins again.
     Crash,
+}
+
+/// Which of the two stores write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stores {
+    Both,
+    One(Direction),
+}
+
+impl Stores {
+    fn are_of(self, direction: Direction) -> bool {
+        match self {
+            Self::Both => true,
+            Self::One(one) => one == direction,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +152,7 @@ pub(crate) struct World {
     reads: bool,
     /// What was acknowledged, and must be among what is read next.
     answered: Vec<u16>,
-    /// What the store was given, and what it has written.
+    /// What the stores were given, and what they have written, in the order in which they have.
     unwritten: Vec<JournalEntry>,
     written: Vec<JournalEntry>,
 }
@@ -287,7 +307,7 @@ impl World {
             Step::Acknowledge(index) => self.acknowledge(index),
             Step::Reads(reads) => self.reads = reads,
             Step::Writable(writable) => self.pair.writable = writable,
-            Step::StoreWrites(all) => self.store_writes(all),
+            Step::StoreWrites { all, stores } => self.store_writes(all, stores),
             Step::Advance(milliseconds) => self.pair.advance(Duration::from_millis(milliseconds)),
             Step::DisconnectAndConnect => self.disconnect_and_connect(),
             Step::Crash => self.crash(),
@@ -382,16 +402,31 @@ impl World {
         self.pair.client.acknowledge(delivery); // a second time is harmless
     }
 
-    fn store_writes(&mut self, all: bool) {
-        let count = if all {
-            self.unwritten.len()
-        } else {
-            self.unwritten.len() / 2
-        };
-        self.written.extend(self.unwritten.drain(..count));
-        if let Some(last) = self.written.last() {
-            self.pair.client.journal_written(last.sequence);
+    fn store_writes(&mut self, all: bool, stores: Stores) {
+        for direction in DIRECTIONS.into_iter().filter(|it| stores.are_of(*it)) {
+            let is_of_row = |entry: &JournalEntry| entry.direction() == direction;
+            let given = self.unwritten.iter().filter(|it| is_of_row(it)).count();
+            let mut left = if all { given } else { given / 2 };
+            let (written, unwritten) =
+                std::mem::take(&mut self.unwritten)
+                    .into_iter()
+                    .partition(|entry| {
+                        let is_written = is_of_row(entry) && left > 0;
+                        left -= usize::from(is_written);
+                        is_written
+                    });
+            self.unwritten = unwritten;
+            self.written.extend::<Vec<_>>(written);
+            if let Some(last) = self.last_written(direction) {
+                self.pair.client.journal_written(direction, last);
+            }
         }
+    }
+
+    fn last_written(&self, direction: Direction) -> Option<u64> {
+        let mut of_row = self.written.iter().rev();
+        let last = of_row.find(|entry| entry.direction() == direction)?;
+        Some(last.sequence)
     }
 
     fn disconnect_and_connect(&mut self) {
@@ -400,9 +435,7 @@ impl World {
             .client
             .disconnect(self.pair.now, Disconnect::normal());
         self.settle();
-        self.store_writes(true); // DISCONNECT waits behind what depends on the store
-        self.settle();
-        assert!(self.pair.client.is_idle());
+        assert!(self.pair.client.is_idle(), "no store stops closing");
         let pending = self
             .operations
             .values()
@@ -435,9 +468,11 @@ impl World {
         let mut session = store::restore(self.written.clone());
         if self.crashes.is_multiple_of(2) {
             // The store has begun a new record.
-            let sequence = self.written.last().map_or(0, |last| last.sequence);
-            let entries = session.record();
-            let entries = entries.map(|change| JournalEntry { sequence, change });
+            let entries = session.record().map(|change| JournalEntry {
+                sequence: self.last_written(change.direction()).unwrap_or(0),
+                change,
+                holds: false,
+            });
             let next_key = self.written.iter().filter_map(|it| store::key(&it.change));
             let next_key = next_key.max().unwrap_or(0) + 1;
             let identifier = resuming(V5).client_identifier;
@@ -483,7 +518,7 @@ impl World {
                 .values()
                 .any(|it| it.state == State::Pending);
             if !self.unwritten.is_empty() {
-                self.store_writes(true);
+                self.store_writes(true, Stores::Both);
             } else if !self.held.is_empty() {
                 self.acknowledge(0);
             } else if self.server.has_work() {
