@@ -312,7 +312,7 @@ impl Client {
             // Answered all the same (MQTT-4.3.3-11).
             (
                 ReasonCode::PacketIdentifierNotFound,
-                self.session.journal.all_of(Direction::Received),
+                self.session.journal.second_halves(Direction::Received),
             )
         };
         // A slot of the Receive Maximum was taken only if the message came on this connection (section 4.9).

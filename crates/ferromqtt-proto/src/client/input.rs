@@ -12,7 +12,6 @@ use crate::connection::{AuthExchange, Limits, OutgoingAliases};
 use crate::error::{ConnectionError, DecodeError};
 use crate::event::{Connected, Event};
 use crate::packet::{self, ConnAck, Packet, ProtocolVersion, ReasonCode, Whole, whole_packets};
-use crate::packet_trace::Direction;
 use crate::slips::Slip;
 
 const NOT_CONNACK: DecodeError = DecodeError::protocol("the first packet is not CONNACK");
@@ -281,7 +280,6 @@ impl Client {
         );
         connection.authentication = AuthExchange::Over;
         connection.accepted_at = Some(now);
-        connection.resends_need = self.session.journal.all_of(Direction::Sent);
         if let Some(assigned) = &properties.assigned_client_identifier
             && self.client_identifier().is_empty()
         {

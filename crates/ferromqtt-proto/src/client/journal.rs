@@ -71,11 +71,8 @@ impl Client {
         if let Some(connection) = &mut self.connection {
             let journal = &self.session.journal;
             connection.held.begin_record(direction, sequence, journal);
-            let needed = match direction {
-                Direction::Sent => &mut connection.resends_need,
-                Direction::Received => &mut connection.pubacks_need,
-            };
-            if !journal.is_written(direction, *needed) {
+            let needed = &mut connection.pubacks_need;
+            if direction == Direction::Received && !journal.is_written(direction, *needed) {
                 *needed = sequence;
             }
         }
@@ -146,6 +143,7 @@ impl Client {
         if let Some(connection) = &mut self.connection {
             connection.held.hold_all(needs, &self.session.journal);
         }
+        self.release_held(); // as far as a store has failed, it waits for nothing
     }
 
     /// Whether a PUBLISH is held.

@@ -204,11 +204,7 @@ impl Client {
             return true;
         }
         let journal = &mut self.session.journal;
-        // What must not come twice does not go without a record.
-        let is_qos1 = publish.qos == QoS::AtLeastOnce;
-        if waiting.key.is_some() && !is_qos1 && journal.has_failed(Direction::Sent)
-            || publish.qos == QoS::ExactlyOnce && journal.has_failed(Direction::Sent)
-        {
+        if journal.has_failed(Direction::Sent) && waiting.must_not_come_twice() {
             if let Some(refused) = outbound.pop_waiting() {
                 let delivery = refused.delivery();
                 self.end_waiting(refused, Outcome::NotStored { delivery });
@@ -338,12 +334,12 @@ impl Client {
         let version = self.options.protocol;
         let outbound = &mut self.session.outbound;
         let journal = &self.session.journal;
-        let is_written = journal.is_written(Direction::Sent, connection.resends_need);
+        let needed = journal.second_halves(Direction::Sent);
+        let is_written = journal.is_written(Direction::Sent, needed);
         if !is_written && outbound.resends_release() && !journal.has_failed(Direction::Sent) {
             return false; // what follows keeps behind it
         }
         if let Some(id) = outbound.next_release() {
-            let needed = connection.resends_need;
             // No bound is exceeded: there is one for each Packet Identifier.
             let _ = self.send_ack(PacketType::PubRel, Ack::success(id), Open::NONE, needed);
             return true;
@@ -458,7 +454,7 @@ impl Client {
             }
             _ if ack.reason.is_error() => Ok(()), // that ends an exchange, and nothing answers it (MQTT-4.3.3-4)
             Some(IdOwner::Release(_)) => {
-                let needed = self.session.journal.all_of(Direction::Sent);
+                let needed = self.session.journal.second_halves(Direction::Sent);
                 self.send_pubrel(Ack::success(id), needed)
             }
             _ => self.send_pubrel(Ack::new(id, ReasonCode::PacketIdentifierNotFound), 0),

@@ -51,8 +51,6 @@ pub(crate) struct NetworkConnection {
     pub(crate) transmit: Transmit,
     /// What waits for a store before it is encoded.
     pub(crate) held: HeldPackets,
-    /// What the PUBRELs that this connection sends again wait for, in the row of sent messages.
-    pub(crate) resends_need: Needed,
     /// What PUBACKs wait for, in the row of received messages: almost always nothing.
     pub(crate) pubacks_need: Needed,
     pub(crate) accepted_at: Option<Instant>,
@@ -91,7 +89,6 @@ impl NetworkConnection {
             limits: Limits::new(&Properties::default(), options),
             transmit: Transmit::default(),
             held: HeldPackets::default(),
-            resends_need: 0,
             pubacks_need: 0,
             accepted_at: None,
             last_publish: None,

@@ -65,6 +65,15 @@ impl WaitingPublish {
         self.owner.is_some_and(Owner::is_recorded)
     }
 
+    /// Whether it goes out only with a record: at QoS 2, and at QoS 0 for a store, which would send it again after a crash.
+    pub(crate) fn must_not_come_twice(&self) -> bool {
+        match self.publish.qos {
+            QoS::AtMostOnce => self.key.is_some(),
+            QoS::AtLeastOnce => false,
+            QoS::ExactlyOnce => true,
+        }
+    }
+
     /// Its acceptance, if a store has it and it was never sent.
     pub(crate) fn as_accepted(&self, now: Instant) -> Option<SessionChange> {
         let key = self

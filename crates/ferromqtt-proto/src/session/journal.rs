@@ -146,8 +146,8 @@ struct JournalRow {
     /// The number given last, and the number up to which all is on record.
     last: u64,
     written: u64,
-    /// The number of the last entry that holds packets.
-    holds: u64,
+    /// What the last [`SessionChange::Releasing`] or [`SessionChange::Released`] has packets wait for.
+    second_halves: Needed,
     /// The store has failed: nothing is recorded until it begins a new record.
     has_failed: bool,
 }
@@ -175,6 +175,7 @@ impl Journal {
             for row in [&mut self.sent, &mut self.received] {
                 row.written = row.last;
                 row.has_failed = false;
+                row.second_halves = 0;
             }
         }
     }
@@ -219,6 +220,7 @@ impl Journal {
     ) -> Needed {
         let is_recorded = key <= self.last_key;
         self.note_key(key);
+        let holds = holds && !self.sent.has_failed; // what must not go then does not come here
         self.record(holds, || change(is_recorded))
     }
 
@@ -228,20 +230,26 @@ impl Journal {
             return 0;
         }
         let change = change();
-        let row = self.row_mut(change.direction());
-        if row.has_failed {
-            return if holds { NEVER } else { 0 };
-        }
-        row.last += 1;
-        let sequence = row.last;
-        if holds {
-            row.holds = sequence;
-        }
-        self.entries.push_back(JournalEntry {
-            sequence,
+        let is_second_half = matches!(
             change,
-            holds,
-        });
+            SessionChange::Releasing { .. } | SessionChange::Released { .. }
+        );
+        let row = self.row_mut(change.direction());
+        let sequence = match row.has_failed {
+            true => NEVER,
+            false => row.last + 1,
+        };
+        if is_second_half {
+            row.second_halves = sequence;
+        }
+        if !row.has_failed {
+            row.last = sequence;
+            self.entries.push_back(JournalEntry {
+                sequence,
+                change,
+                holds,
+            });
+        }
         if holds { sequence } else { 0 }
     }
 
@@ -324,8 +332,10 @@ impl Journal {
         let row = self.row_mut(direction);
         row.has_failed = false;
         row.last += 1;
-        row.holds = row.last;
         let sequence = row.last;
+        if row.second_halves > row.written {
+            row.second_halves = sequence;
+        }
         if direction == Direction::Received && self.connecting.is_some() {
             self.connecting = Some(sequence);
         }
@@ -342,10 +352,9 @@ impl Journal {
         self.row(direction).last
     }
 
-    /// What a packet of a row waits for that may depend on any of its entries.
-    pub(crate) const fn all_of(&self, direction: Direction) -> Needed {
-        let row = self.row(direction);
-        if row.has_failed { NEVER } else { row.holds }
+    /// What a PUBREL (of [`Direction::Sent`]) or PUBCOMP waits for that is sent again: its first one may be held.
+    pub(crate) const fn second_halves(&self, direction: Direction) -> Needed {
+        self.row(direction).second_halves
     }
 }
 

@@ -51,7 +51,7 @@ impl Store {
     }
 
     /// Writes what it has taken of one direction.
-    pub(crate) fn write_row(&mut self, pair: &mut Pair, direction: Direction) {
+    pub(crate) fn write_row(&self, pair: &mut Pair, direction: Direction) {
         if let Some(last) = self.last(direction) {
             pair.client.journal_written(direction, last);
         }
