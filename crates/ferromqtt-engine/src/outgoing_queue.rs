@@ -81,7 +81,7 @@ struct OutgoingEntry<C> {
     state: QueuedState,
     /// What it counts, in bytes.
     size: usize,
-    /// The number of the entry by which it was accepted; 0 for one that was restored.
+    /// The number of the entry by which it was accepted, or of a later one.
     recorded_at: u64,
     /// Waits for the outcome.
     token: Option<C>,
@@ -108,14 +108,16 @@ pub(crate) struct OutgoingMessages<C> {
 
 impl<C> Default for OutgoingMessages<C> {
     fn default() -> Self {
-        Self::new(OutgoingQueueOptions::default(), [], [])
+        Self::new(OutgoingQueueOptions::default(), 0, [], [])
     }
 }
 
 impl<C> OutgoingMessages<C> {
-    /// A queue with messages that were accepted earlier. The core has those whose keys are in `handed_over`.
+    /// A queue with messages that were accepted earlier, all by entries up to the number `recorded_at`. The core has those whose
+    /// keys are in `handed_over`.
     pub(crate) fn new(
         options: OutgoingQueueOptions,
+        recorded_at: u64,
         stored: impl IntoIterator<Item = StoredMessage>,
         handed_over: impl IntoIterator<Item = u64>,
     ) -> Self {
@@ -134,8 +136,10 @@ impl<C> OutgoingMessages<C> {
         messages.extend(handed_over.into_iter().map(|key| (key, None)));
         for (key, waits) in messages {
             match waits {
-                Some(stored) => queue.push(key, 0, stored.terms(), stored.publish, None),
-                None => queue.push_handed_over(key),
+                Some(stored) => {
+                    queue.push(key, recorded_at, stored.terms(), stored.publish, None);
+                }
+                None => queue.push_handed_over(key, recorded_at),
             }
         }
         queue
@@ -249,7 +253,7 @@ impl<C> OutgoingMessages<C> {
         self.messages.push(key, message);
     }
 
-    fn push_handed_over(&mut self, key: u64) {
+    fn push_handed_over(&mut self, key: u64, recorded_at: u64) {
         let size = MESSAGE_OVERHEAD; // the session knows the rest
         self.bytes += size;
         self.handed_over.0 += 1;
@@ -257,7 +261,7 @@ impl<C> OutgoingMessages<C> {
         let message = OutgoingEntry {
             state: QueuedState::HandedOver(None),
             size,
-            recorded_at: 0,
+            recorded_at,
             token: None,
             latest_of: None,
         };

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use ferromqtt_proto::packet::Disconnect;
-use ferromqtt_proto::{ConnectionError, Delivery, Outcome, Properties, Publish, Session, Stats};
+use ferromqtt_proto::{
+    ConnectionError, Delivery, Direction, Outcome, Properties, Publish, Session, Stats,
+};
 
 use crate::outgoing_queue::OutgoingMessages;
 use crate::{
@@ -50,7 +52,9 @@ impl<T: Tokens> Engine<T> {
         stored: impl IntoIterator<Item = StoredMessage>,
     ) {
         let handed_over = self.core.recorded().map(|(key, _)| key);
-        let queue = OutgoingMessages::new(options, stored, handed_over);
+        // Of a session that was not restored, they may not be on record yet.
+        let recorded_at = self.core.journal_end(Direction::Sent);
+        let queue = OutgoingMessages::new(options, recorded_at, stored, handed_over);
         self.core.reserve_keys(queue.end_of_keys());
         self.outgoing = Some(Box::new(queue));
         self.end_outdated();

@@ -15,9 +15,6 @@ use crate::{CallEnd, Engine, Tokens, Woken};
 pub(crate) struct StoredWaits<C> {
     waits: BTreeMap<(u64, u64, u64), C>,
     last: u64,
-    /// Up to which number all is on record.
-    written: u64,
-    has_failed: bool,
 }
 
 impl<C> Default for StoredWaits<C> {
@@ -25,8 +22,6 @@ impl<C> Default for StoredWaits<C> {
         Self {
             waits: BTreeMap::new(),
             last: 0,
-            written: 0,
-            has_failed: false,
         }
     }
 }
@@ -37,19 +32,30 @@ impl<C> StoredWaits<C> {
         self.waits.insert((sequence, key, self.last), token);
     }
 
-    /// Takes out those that wait for entries up to `sequence`, with their keys.
-    fn take_up_to(&mut self, sequence: u64) -> impl Iterator<Item = (u64, C)> {
-        let left = self.waits.split_off(&(sequence.saturating_add(1), 0, 0));
-        let taken = mem::replace(&mut self.waits, left);
-        taken.into_iter().map(|((_, key, _), token)| (key, token))
+    /// Takes out the first that waits, with its key, if the entry that it waits for `is_written`.
+    fn take_first(&mut self, is_written: impl FnOnce(u64) -> bool) -> Option<(u64, C)> {
+        let (&(sequence, key, number), _) = self.waits.first_key_value()?;
+        let token = match is_written(sequence) {
+            true => self.waits.remove(&(sequence, key, number))?,
+            false => return None,
+        };
+        Some((key, token))
     }
 
-    /// Takes out those that wait for the entry with this number.
-    pub(crate) fn take(&mut self, sequence: u64) -> impl Iterator<Item = C> {
-        let mut later = self.waits.split_off(&(sequence, 0, 0));
-        let mut behind = later.split_off(&(sequence.saturating_add(1), 0, 0));
+    /// Takes out those that wait for a message, whose acceptance has this number.
+    fn take(&mut self, sequence: u64, key: u64) -> impl Iterator<Item = C> {
+        let mut later = self.waits.split_off(&(sequence, key, 0));
+        let mut behind = later.split_off(&(sequence, key.saturating_add(1), 0));
         self.waits.append(&mut behind);
         later.into_values()
+    }
+
+    /// All of them wait for the entry with this number from now on.
+    fn move_to(&mut self, sequence: u64) {
+        let waits = mem::take(&mut self.waits).into_iter();
+        self.waits = waits
+            .map(|((_, key, number), token)| ((sequence, key, number), token))
+            .collect();
     }
 
     /// Takes out those that `is_gone` names.
@@ -82,14 +88,11 @@ impl<T: Tokens> Engine<T> {
     /// those who [wait for that](Self::await_stored) learn it.
     pub fn journal_written(&mut self, direction: Direction, sequence: u64) {
         self.core.journal_written(direction, sequence);
-        let stored = &mut self.stored;
-        if direction == Direction::Sent && !stored.has_failed {
-            stored.written = stored
-                .written
-                .max(sequence.min(self.core.journal_end(direction)));
-            let woken = (stored.take_up_to(stored.written))
-                .map(|(key, token)| Woken::Call(token, CallEnd::Stored { key }));
-            self.woken.extend(woken);
+        let core = &self.core;
+        let is_written = |sequence| core.is_on_record(Direction::Sent, sequence);
+        while let Some((key, token)) = self.stored.take_first(is_written) {
+            let end = CallEnd::Stored { key };
+            self.woken.push_back(Woken::Call(token, end));
         }
     }
 
@@ -100,10 +103,7 @@ impl<T: Tokens> Engine<T> {
     pub fn journal_failed(&mut self, direction: Direction) {
         self.core.journal_failed(direction);
         if direction == Direction::Sent {
-            self.stored.has_failed = true;
-            let woken = self.stored.take_all();
-            let woken = woken.map(|(key, token)| Woken::Call(token, CallEnd::NotStored { key }));
-            self.woken.extend(woken);
+            self.end_all_stored_waits();
         }
     }
 
@@ -117,7 +117,6 @@ impl<T: Tokens> Engine<T> {
     ) -> (u64, Vec<SessionChange>) {
         let (sequence, mut changes) = self.core.begin_record(now, direction);
         if direction == Direction::Sent {
-            self.stored.has_failed = false;
             if let Some(queue) = &mut self.outgoing {
                 for change in &mut changes {
                     if let SessionChange::Accepted {
@@ -129,6 +128,7 @@ impl<T: Tokens> Engine<T> {
                 }
                 changes.extend(queue.accepted(now));
                 queue.note_recorded(sequence);
+                self.stored.move_to(sequence);
             }
         }
         (sequence, changes)
@@ -140,20 +140,19 @@ impl<T: Tokens> Engine<T> {
     pub fn await_stored(&mut self, key: u64, token: T::Call) {
         let queue = self.outgoing.as_ref();
         let sequence = queue.and_then(|queue| queue.recorded_at(key));
-        let is_stored = sequence.is_none_or(|sequence| sequence <= self.stored.written);
         let end = match sequence {
             _ if !self.core.options().journal => CallEnd::NotStored { key },
-            _ if is_stored => CallEnd::Stored { key },
-            _ if self.stored.has_failed => CallEnd::NotStored { key },
-            Some(sequence) => return self.stored.insert(sequence, key, token),
             None => CallEnd::Stored { key },
+            Some(it) if self.core.is_on_record(Direction::Sent, it) => CallEnd::Stored { key },
+            _ if self.core.store_has_failed(Direction::Sent) => CallEnd::NotStored { key },
+            Some(sequence) => return self.stored.insert(sequence, key, token),
         };
         self.woken.push_back(Woken::Call(token, end));
     }
 
     /// A message has ended whose acceptance has this number: those who wait until it is stored have nothing to wait for.
     pub(crate) fn end_stored_wait(&mut self, key: u64, sequence: u64) {
-        let woken = self.stored.take(sequence);
+        let woken = self.stored.take(sequence, key);
         let woken = woken.map(|token| Woken::Call(token, CallEnd::Stored { key }));
         self.woken.extend(woken);
     }

@@ -31,6 +31,16 @@ impl Client {
         self.session.journal.last(direction)
     }
 
+    /// Whether the entry of one direction with this number is on record.
+    pub const fn is_on_record(&self, direction: Direction, sequence: u64) -> bool {
+        self.session.journal.is_written(direction, sequence)
+    }
+
+    /// Whether the store of one direction [has failed](Self::journal_failed), and has not begun again.
+    pub const fn store_has_failed(&self, direction: Direction) -> bool {
+        self.session.journal.has_failed(direction)
+    }
+
     /// The store cannot put entries of one direction on record any more. Reported by [`Event::StoreFailed`], and from now on
     /// [`poll_journal`](Self::poll_journal) has none of that direction, until [`begin_record`](Self::begin_record). The connection
     /// stays, and what is on record stays as it is. What depends on an entry that is not is not sent:
