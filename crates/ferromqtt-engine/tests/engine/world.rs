@@ -220,12 +220,18 @@ impl<const RESERVES: bool> World<RESERVES> {
     }
 
     /// The store takes what is to be recorded.
-    fn record(&mut self) -> bool {
+    fn take_entries(&mut self) -> bool {
         let mut any = false;
         while let Some(entry) = self.engine.poll_journal() {
             self.store.take(entry);
             any = true;
         }
+        any
+    }
+
+    /// It takes that, and writes it.
+    fn record(&mut self) -> bool {
+        let any = self.take_entries();
         for direction in DIRECTIONS {
             if let Some(last) = self.store.write(direction) {
                 self.engine.journal_written(direction, last);
@@ -236,14 +242,14 @@ impl<const RESERVES: bool> World<RESERVES> {
 
     /// The store of a direction fails.
     pub(crate) fn fail_store(&mut self, direction: Direction) {
-        self.record();
+        self.take_entries();
         self.store.fail(direction);
         self.engine.journal_failed(direction);
     }
 
     /// It works again.
     pub(crate) fn mend_store(&mut self, direction: Direction) {
-        self.record();
+        self.take_entries();
         let (sequence, changes) = self.engine.begin_record(self.now, direction);
         self.store.begin(direction, sequence, changes);
     }

@@ -87,6 +87,8 @@ impl Client {
         if arrival != Arrival::Known {
             if arrival == Arrival::NewInDoubt {
                 let topic = message.topic.clone();
+                // Also in the record, as far as that comes: the identifier is no longer that of the message before.
+                self.record(false, || SessionChange::Released { packet_id: id });
                 (self.events).push_back(Event::PossibleDuplicate {
                     topic,
                     packet_id: id,

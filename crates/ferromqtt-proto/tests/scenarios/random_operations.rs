@@ -6,6 +6,7 @@
 use ferromqtt_proto::{CleanStart, Direction, ProtocolVersion};
 use proptest::prelude::*;
 
+use crate::support::store::DIRECTIONS;
 use crate::support::world::{Setting, Step, Stores, World};
 use crate::support::*;
 
@@ -38,11 +39,17 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<bool>().prop_map(Step::Reads),
         2 => any::<bool>().prop_map(Step::Writable),
         4 => (any::<bool>(), stores()).prop_map(|(all, stores)| Step::StoreWrites { all, stores }),
+        1 => direction().prop_map(Step::StoreFails),
+        3 => direction().prop_map(Step::StoreComesBack),
         6 => (0_u64..3_000).prop_map(Step::Advance),
         1 => (0_u64..10_000_000).prop_map(Step::Advance),
         1 => Just(Step::DisconnectAndConnect),
         1 => Just(Step::Crash),
     ]
+}
+
+fn direction() -> impl Strategy<Value = Direction> {
+    prop::sample::select(DIRECTIONS.to_vec())
 }
 
 fn stores() -> impl Strategy<Value = Stores> {
