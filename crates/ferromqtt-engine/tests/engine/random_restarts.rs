@@ -156,6 +156,7 @@ impl RestartPlay {
                 self.world.pass(time);
             }
         }
+        self.world.engine.settle(self.world.now); // as every face does, before a store has what came of it
         if self.random.chance(2) {
             self.world.run();
         }

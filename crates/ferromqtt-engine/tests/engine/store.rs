@@ -107,12 +107,12 @@ impl Store {
         }
         row.on_record.extend(unwritten);
         for entry in &self.row(direction).on_record.clone() {
-            let key = key(&entry.change).unwrap_or(0);
-            self.next_key = self.next_key.max(key + 1);
+            // A record that begins again has messages in flight as such, and not as accepted.
+            if let Some(key) = key(&entry.change) {
+                self.next_key = self.next_key.max(key + 1);
+                self.accepted.insert(key);
+            }
             match &entry.change {
-                SessionChange::Accepted { key, .. } => {
-                    self.accepted.insert(*key);
-                }
                 SessionChange::Finished { key } | SessionChange::Uncertain { key } => {
                     self.finished.insert(*key);
                 }

@@ -101,7 +101,12 @@ impl Client {
         if !self.comes_again(id, QoS::ExactlyOnce, bytes) && !self.session.deliveries.holds_back(id)
         {
             // Handed out before (MQTT-4.3.3-10): only the answer was lost.
-            return self.file(id, QoS::ExactlyOnce, bytes, &[]);
+            let is_filed = !self.session.deliveries.none_waits();
+            let result = self.file(id, QoS::ExactlyOnce, bytes, &[]);
+            if is_filed {
+                self.session.deliveries.note_answered();
+            }
+            return result;
         }
         self.send_due_acks()
     }

@@ -153,7 +153,10 @@ impl Session {
         if self.journal.is_connecting() {
             changes.push(SessionChange::Connecting);
         }
+        // What no PUBREC has answered is not on record: it is to be handed out again.
+        let unanswered: BTreeSet<_> = self.deliveries.never_answered().collect();
         let received = self.inbound.identifiers();
+        let received = received.filter(|id| !unanswered.contains(id));
         changes.extend(received.map(|packet_id| SessionChange::Received { packet_id }));
         let retired = self
             .ids

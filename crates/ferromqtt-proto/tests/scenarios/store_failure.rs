@@ -357,3 +357,22 @@ fn a_record_may_begin_again_without_a_failure() {
         assert_eq!(play(version, true), play(version, false));
     }
 }
+
+/// MQTT-4.3.3-8: what the application still holds was not answered, and is no part of the record: it comes again after a crash.
+#[test]
+fn a_message_that_the_application_holds_is_in_no_record() {
+    for version in VERSIONS {
+        let mut options = journaled(version);
+        options.incoming = by_application();
+        let (mut pair, mut store) = connected(options.clone());
+        pair.receive("t", "x", ExactlyOnce, 9);
+        let delivery = pair.take_deliveries(ferromqtt_proto::QueueId::DEFAULT)[0];
+        store.collect(&mut pair);
+        let received = SessionChange::Received { packet_id: id(9) };
+        let (_, changes) = pair.client.begin_record(pair.now, Direction::Received);
+        assert!(!changes.contains(&received));
+        pair.acknowledge(delivery);
+        let (_, changes) = pair.client.begin_record(pair.now, Direction::Received);
+        assert!(changes.contains(&received));
+    }
+}

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use ferromqtt_proto::packet::Disconnect;
 use ferromqtt_proto::{
-    Acknowledge, CleanStart, Client, Delivery, DeliveryId, Direction, Event, JournalEntry, Message, OpId,
-    Options, Outcome, OutgoingLimits, Overflow, Properties, ProtocolVersion, Publish, QoS, QueueId,
-    QueueOptions, Reconnect, Session, SessionChange, Subscribe, TopicName, Unsubscribe,
+    Acknowledge, CleanStart, Client, Delivery, DeliveryId, Direction, Event, JournalEntry, Message,
+    OpId, Options, Outcome, OutgoingLimits, Overflow, Properties, ProtocolVersion, Publish, QoS,
+    QueueId, QueueOptions, Reconnect, Session, SessionChange, Subscribe, TopicName, Unsubscribe,
 };
 
 use super::store::DIRECTIONS;
@@ -443,7 +443,9 @@ impl World {
 
     fn store_comes_back(&mut self, direction: Direction) {
         let Pair { client, now, .. } = &mut self.pair;
-        self.stores.begin(direction, || client.begin_record(*now, direction));
+        let begin = || client.begin_record(*now, direction);
+        let number = |id| self.server.number_of(id);
+        self.stores.begin(direction, begin, number);
     }
 
     fn disconnect_and_connect(&mut self) {

@@ -86,7 +86,10 @@ impl World {
             Outcome::NotStored { delivery } => {
                 assert!(self.setting.journal);
                 assert_eq!(qos, ExactlyOnce);
-                assert!(*delivery == Delivery::Unknown || times == 0, "{number} was sent");
+                assert!(
+                    *delivery == Delivery::Unknown || times == 0,
+                    "{number} was sent"
+                );
             }
             other => panic!("{other:?}"),
         }

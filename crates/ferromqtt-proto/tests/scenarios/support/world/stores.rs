@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
-use ferromqtt_proto::{Client, Direction, JournalEntry, SessionChange};
+use ferromqtt_proto::{Client, Direction, JournalEntry, PacketId, SessionChange};
 
 use crate::support::store::DIRECTIONS;
 
@@ -23,8 +23,8 @@ struct WorldStore {
 pub(super) struct WorldStores {
     sent: WorldStore,
     received: WorldStore,
-    /// Which message each entry is about that says that one was received, by its number.
-    numbers: BTreeMap<u64, u16>,
+    /// Which messages each entry is about that says that some were received, by its number.
+    numbers: BTreeMap<u64, Vec<u16>>,
     /// The messages that were ever on record as received.
     pub(super) received_on_record: BTreeSet<u16>,
 }
@@ -47,7 +47,7 @@ impl WorldStores {
     /// Takes an entry; `number` is that of the message that it says was received.
     pub(super) fn take(&mut self, entry: JournalEntry, number: Option<u16>) {
         if let (SessionChange::Received { .. }, Some(number)) = (&entry.change, number) {
-            self.numbers.insert(entry.sequence, number);
+            self.numbers.insert(entry.sequence, vec![number]);
         }
         let store = self.of_mut(entry.direction());
         assert!(!store.has_failed, "a failed store is given {entry:?}");
@@ -65,28 +65,45 @@ impl WorldStores {
         }
     }
 
-    /// The store works again, if it had failed, and begins with these changes.
-    pub(super) fn begin(&mut self, direction: Direction, begin: impl FnOnce() -> (u64, Vec<SessionChange>)) {
+    /// The store works again, if it had failed, and begins with these changes; `number` is that of the message that is received
+    /// under an identifier.
+    pub(super) fn begin(
+        &mut self,
+        direction: Direction,
+        begin: impl FnOnce() -> (u64, Vec<SessionChange>),
+        number: impl Fn(PacketId) -> Option<u16>,
+    ) {
         let store = self.of_mut(direction);
         if !mem::take(&mut store.has_failed) {
             return;
         }
         let (sequence, changes) = begin();
         store.given = sequence;
+        let mut numbers = Vec::new();
+        for change in &changes {
+            if let SessionChange::Received { packet_id } = change {
+                numbers.extend(number(*packet_id));
+            }
+        }
         let entries = changes.into_iter().map(|change| JournalEntry {
             sequence,
             change,
             holds: true,
         });
         store.begins = Some(entries.collect());
+        if direction == Direction::Received {
+            self.numbers.insert(sequence, numbers);
+        }
     }
 
     /// Puts on record what it was given, or the first half of it, and tells the client.
     pub(super) fn write(&mut self, direction: Direction, all: bool, client: &mut Client) {
         let store = self.of_mut(direction);
+        let mut new = Vec::new();
         if let Some(begins) = store.begins.take() {
             store.on_record = begins;
             store.written = store.given - store.unwritten.len() as u64;
+            new.push(store.written);
         }
         let count = match all {
             true => store.unwritten.len(),
@@ -97,10 +114,11 @@ impl WorldStores {
         if !store.has_failed {
             client.journal_written(direction, store.written);
         }
-        store.on_record.extend(entries.clone());
-        for entry in entries.iter().filter(|_| direction == Direction::Received) {
-            let number = self.numbers.get(&entry.sequence);
-            self.received_on_record.extend(number);
+        new.extend(entries.iter().map(|entry| entry.sequence));
+        store.on_record.extend(entries);
+        if direction == Direction::Received {
+            let numbers = new.iter().filter_map(|sequence| self.numbers.get(sequence));
+            self.received_on_record.extend(numbers.flatten());
         }
     }
 
@@ -123,7 +141,12 @@ impl WorldStores {
             store.unwritten.clear();
             store.begins = None;
             store.has_failed = false;
-            store.given = store.on_record.iter().map(|it| it.sequence).max().unwrap_or(0);
+            store.given = store
+                .on_record
+                .iter()
+                .map(|it| it.sequence)
+                .max()
+                .unwrap_or(0);
             store.written = store.given;
         }
         self.numbers.clear();
@@ -132,7 +155,10 @@ impl WorldStores {
     }
 
     /// The stores have begun a new record, with these changes.
-    pub(super) fn replace(&mut self, changes: impl Iterator<Item = SessionChange>) -> Vec<JournalEntry> {
+    pub(super) fn replace(
+        &mut self,
+        changes: impl Iterator<Item = SessionChange>,
+    ) -> Vec<JournalEntry> {
         let mut rows: [Vec<_>; 2] = Default::default();
         for change in changes {
             rows[usize::from(change.direction() == Direction::Received)].push(change);
