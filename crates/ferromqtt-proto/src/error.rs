@@ -208,7 +208,7 @@ pub enum InvalidPublish {
     /// Requests and responses are properties, which exist in 5.0 only.
     #[error("requests and responses exist in MQTT 5.0 only: use that version")]
     NoRequests,
-    /// The store has [failed](crate::Client::journal_failed), so a message that is to be stored cannot be accepted.
+    /// The store has failed, so a message that is to be stored cannot be accepted.
     #[error(
         "the store has failed, so the message cannot be stored: check its disk, or publish without it"
     )]
