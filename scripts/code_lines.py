@@ -153,8 +153,8 @@ _PYTHON_TOOLS = tuple(
 _TLS = (f"{RUST}/transport/tls",)
 
 PARTS = (
-    Part("core", 16_294, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 4_711, ("crates/ferromqtt-engine/src",)),
+    Part("core", 17_146, ("crates/ferromqtt-proto/src",)),
+    Part("engine", 4_928, ("crates/ferromqtt-engine/src",)),
     Part("recordings", 1_687, ("crates/ferromqtt-recording/src",)),
     Part("transport", 2_606, ("crates/ferromqtt-transport/src",)),
     Part("tokio client, driver", 4_193, (RUST,), (*_RUST_FACE, *_TLS)),

@@ -116,20 +116,20 @@ impl<T: Tokens> Engine<T> {
         direction: Direction,
     ) -> (u64, Vec<SessionChange>) {
         let (sequence, mut changes) = self.core.begin_record(now, direction);
-        if direction == Direction::Sent {
-            if let Some(queue) = &mut self.outgoing {
-                for change in &mut changes {
-                    if let SessionChange::Accepted {
-                        key, keep_latest, ..
-                    } = change
-                    {
-                        *keep_latest = queue.keeps_latest(*key);
-                    }
+        if direction == Direction::Sent
+            && let Some(queue) = &mut self.outgoing
+        {
+            for change in &mut changes {
+                if let SessionChange::Accepted {
+                    key, keep_latest, ..
+                } = change
+                {
+                    *keep_latest = queue.keeps_latest(*key);
                 }
-                changes.extend(queue.accepted(now));
-                queue.note_recorded(sequence);
-                self.stored.move_to(sequence);
             }
+            changes.extend(queue.accepted(now));
+            queue.note_recorded(sequence);
+            self.stored.move_to(sequence);
         }
         (sequence, changes)
     }

@@ -11,6 +11,7 @@ mod deliver;
 mod echoes;
 mod filter_request;
 mod filter_requests;
+mod held_publish;
 mod hold_back;
 mod incoming;
 mod input;
