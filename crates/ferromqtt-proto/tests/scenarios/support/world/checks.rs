@@ -32,6 +32,11 @@ impl World {
                 !self.not_let_go.contains(&number),
                 "{number} was acknowledged while the application held it"
             );
+            let needs_record = self.setting.journal && self.sent.get(&number) == Some(&ExactlyOnce);
+            assert!(
+                !needs_record || self.stores.received_on_record.contains(&number),
+                "PUBREC of {number} left before its record"
+            );
             self.answered.push(number);
         }
     }
