@@ -158,10 +158,10 @@ _PYTHON_TOOLS = tuple(
 _TLS = (f"{RUST}/transport/tls",)
 
 PARTS = (
-    Part("core", 16_345, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 4_711, ("crates/ferromqtt-engine/src",)),
+    Part("core", 17_197, ("crates/ferromqtt-proto/src",)),
+    Part("engine", 4_928, ("crates/ferromqtt-engine/src",)),
     Part("recordings", 1_722, ("crates/ferromqtt-recording/src",)),
-    Part("store", 3_974, ("crates/ferromqtt-store/src",)),
+    Part("store", 3_975, ("crates/ferromqtt-store/src",)),
     Part("transport", 2_606, ("crates/ferromqtt-transport/src",)),
     Part("tokio client, driver", 4_200, (RUST,), (*_RUST_FACE, *_TLS)),
     Part("tokio client, TLS", 673, _TLS),

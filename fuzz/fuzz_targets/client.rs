@@ -23,7 +23,7 @@ use ferromqtt_fuzz::operations::Operations;
 use ferromqtt_fuzz::packets;
 use ferromqtt_fuzz::queues::Queues;
 use ferromqtt_fuzz::source::Source;
-use ferromqtt_fuzz::store::Store;
+use ferromqtt_fuzz::store::{DIRECTIONS, Store};
 use ferromqtt_proto::codec::FixedHeader;
 use ferromqtt_proto::packet::{Disconnect, PacketType};
 use ferromqtt_proto::{
@@ -137,7 +137,7 @@ impl World {
     }
 
     fn step(&mut self, source: &mut Source<'_>) {
-        match source.below(23) {
+        match source.below(24) {
             0 => self.client.connect(self.now),
             1 if self.prompt => self.client.claim_default(), // the transport needs no step of its own
             1 => self.serve_transport(),
@@ -166,10 +166,14 @@ impl World {
             18 => self.queues.acknowledge(&mut self.client, source),
             19 => {
                 self.store.lags = !self.store.lags;
-                self.client.journal_written(self.store.write());
+                self.store.write(&mut self.client);
             }
             20 => self.crash(),
             21 => self.request(source),
+            22 if self.client.options().journal => {
+                let direction = source.pick(&DIRECTIONS);
+                (self.store).fail_or_begin(direction, &mut self.client, self.now);
+            }
             _ => self.publish_recorded(source),
         }
     }
@@ -221,7 +225,7 @@ impl World {
         assert!(self.client.options().journal, "nobody wants {entry:?}");
         self.store.take(entry);
         if !self.store.lags {
-            self.client.journal_written(self.store.write());
+            self.store.write(&mut self.client);
         }
         true
     }
@@ -272,7 +276,7 @@ impl World {
         }
         if let Link::Up(output) = &self.link
             && self.writable
-            && !self.store.lags
+            && !self.store.holds_up()
         {
             output.check_whole();
             if self.client.is_connected() && !self.queues.hold_back(&self.client) {
@@ -456,7 +460,12 @@ impl World {
     fn finish(&mut self) {
         self.writable = true;
         self.store.lags = false;
-        self.client.journal_written(self.store.write());
+        for direction in DIRECTIONS {
+            if self.client.store_has_failed(direction) {
+                (self.store).fail_or_begin(direction, &mut self.client, self.now);
+            }
+        }
+        self.store.write(&mut self.client);
         self.settle();
         self.disconnect(Disconnect::normal());
         for _ in 0..2 {

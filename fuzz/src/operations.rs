@@ -96,7 +96,9 @@ fn is_outcome_of(kind: Kind, outcome: &Outcome) -> bool {
         ) => qos != QoS::AtMostOnce,
         // A QoS 1 publish only when it expired since the session was lost.
         (Kind::Publish(qos), Outcome::SessionLost) => qos != QoS::AtMostOnce,
-        (Kind::Publish(qos), Outcome::Unreleased { .. }) => qos == QoS::ExactlyOnce,
+        (Kind::Publish(qos), Outcome::Unreleased { .. } | Outcome::NotStored { .. }) => {
+            qos == QoS::ExactlyOnce
+        }
         _ => false,
     }
 }

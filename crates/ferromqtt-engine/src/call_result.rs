@@ -168,6 +168,8 @@ impl CallEnd {
             | Self::Accepted
             | Self::Queued { .. }
             | Self::Kept { .. }
+            | Self::Stored { .. }
+            | Self::NotStored { .. }
             | Self::ReAuthenticated(_) => return Sorted::GONE,
         };
         match outcome {
@@ -206,7 +208,12 @@ impl CallEnd {
             Outcome::GivenUp(error) => Sorted::NotPublished(PublishError::GivenUp(error)),
             Outcome::Expired => Sorted::NotPublished(PublishError::Expired),
             Outcome::Replaced => Sorted::NotPublished(PublishError::Replaced),
-            Outcome::SessionLost => Sorted::NotPublished(PublishError::SessionLost),
+            Outcome::SessionLost | Outcome::Uncertain => {
+                Sorted::NotPublished(PublishError::SessionLost)
+            }
+            Outcome::NotStored { delivery } => {
+                Sorted::NotPublished(PublishError::NotStored { delivery })
+            }
             Outcome::Unreleased { properties } => {
                 Sorted::NotPublished(PublishError::Unreleased { properties })
             }

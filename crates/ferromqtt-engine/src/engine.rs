@@ -26,6 +26,7 @@ use crate::outgoing_queue::OutgoingMessages;
 use crate::queued::{Departure, QueueCounts};
 use crate::readers::Readers;
 use crate::recording::LinkRecording;
+use crate::stored::StoredWaits;
 use crate::wire::LinkId;
 use crate::{CallEnd, Fact, Goodbye, Tokens, Woken};
 
@@ -66,6 +67,8 @@ pub struct Engine<T: Tokens> {
     /// Messages that are accepted whether there is a connection or not; none was, as long as there is no queue.
     pub(crate) outgoing: Option<Box<OutgoingMessages<T::Call>>>,
     pub(crate) queue_counts: QueueCounts,
+    /// Who waits until messages of that queue are on record.
+    pub(crate) stored: StoredWaits<T::Call>,
     /// Leaving waits until the core has what is in that queue.
     pub(crate) departure: Option<Box<Departure>>,
     pub(crate) readers: Readers<T::Reader>,
@@ -132,6 +135,7 @@ impl<T: Tokens> Engine<T> {
             line: CapacityLine::default(),
             outgoing: None,
             queue_counts: QueueCounts::default(),
+            stored: StoredWaits::default(),
             departure: None,
             readers: Readers::default(),
             queues_ended: false,
@@ -469,6 +473,10 @@ impl<T: Tokens> Engine<T> {
             }
             Event::Unflushed { messages } => self.report(Fact::Unflushed { messages }),
             Event::Tolerated { slip } => self.report(Fact::Tolerated { slip }),
+            Event::PossibleDuplicate { topic, packet_id } => {
+                self.report(Fact::PossibleDuplicate { topic, packet_id });
+            }
+            Event::StoreFailed { direction } => self.report(Fact::StoreFailed { direction }),
         }
     }
 

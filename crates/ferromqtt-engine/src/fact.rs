@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ferromqtt_proto::{
-    ConnectionError, Contest, FilterRefusal, Outcome, PacketRecord, Properties, ProtocolVersion,
-    ReasonCode, Slip, TopicFilter, TopicName, Utf8String,
+    ConnectionError, Contest, Direction, FilterRefusal, Outcome, PacketId, PacketRecord,
+    Properties, ProtocolVersion, ReasonCode, Slip, TopicFilter, TopicName, Utf8String,
 };
 
 use crate::ConnectionEvent;
@@ -171,6 +171,19 @@ pub enum Fact {
         /// Its topic.
         topic: TopicName,
     },
+    /// A QoS 2 message was handed out that may be an earlier one again: its session may be lost, and its Packet Identifier is that
+    /// of one that was not released. To take it for that one could lose a message.
+    PossibleDuplicate {
+        /// Its topic.
+        topic: TopicName,
+        /// Its Packet Identifier.
+        packet_id: PacketId,
+    },
+    /// The store of the session has failed.
+    StoreFailed {
+        /// Which row of the [journal](crate::Engine::poll_journal).
+        direction: Direction,
+    },
     /// The server may be waiting for the application to acknowledge messages.
     Unacknowledged {
         /// How many are not acknowledged.
@@ -195,6 +208,8 @@ impl Fact {
             | Self::Forgotten { .. }
             | Self::PassedOver { .. }
             | Self::Unacknowledged { .. }
+            | Self::PossibleDuplicate { .. }
+            | Self::StoreFailed { .. }
             | Self::PublishRefused { .. }
             | Self::MessageEnded { .. }
             | Self::Unawaited { .. }

@@ -14,6 +14,7 @@ impl<T: Tokens> Engine<T> {
         (self.calls.tokens())
             .chain(self.line.tokens())
             .chain(self.outgoing.iter().flat_map(|queue| queue.tokens()))
+            .chain(self.stored.tokens())
             .chain(&self.re_authenticating)
             .chain(woken)
     }
@@ -44,6 +45,7 @@ impl<T: Tokens> Engine<T> {
             }
             calls.extend(queue.take_tokens(|_| true).map(|(_, token)| token));
         }
+        calls.extend(self.stored.take_all().map(|(_, token)| token));
         calls.extend(self.re_authenticating.drain(..));
         let mut readers: Vec<_> = self.readers.take_all().collect();
         readers.extend(self.events.take_tokens());

@@ -63,8 +63,9 @@ impl<T: Tokens> Engine<T> {
     pub fn release_callers(&mut self, mut is_gone: impl FnMut(&T::Call) -> bool) -> Vec<T::Call> {
         let mut gone = self.calls.remove_gone(&mut is_gone);
         if let Some(queue) = &mut self.outgoing {
-            gone.extend(queue.take_tokens(is_gone).map(|(_, token)| token));
+            gone.extend(queue.take_tokens(&mut is_gone).map(|(_, token)| token));
         }
+        gone.extend(self.stored.take_gone(is_gone));
         let calls = &self.calls;
         self.core.retain_callers(|op| calls.contains(op));
         gone
@@ -91,6 +92,7 @@ impl<T: Tokens> Engine<T> {
                 .push_back(Woken::Call(token, CallEnd::DriverGone));
         }
         self.release_all_queued();
+        self.end_all_stored_waits();
         self.end_queues();
         self.wake_event_readers();
     }

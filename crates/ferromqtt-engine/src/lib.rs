@@ -21,7 +21,8 @@
 //! - *Application*: after each call from the driver, [`settle`](Engine::settle); then [`next_ask`](Engine::next_ask) and
 //!   [`next_woken`](Engine::next_woken), until they return `None`. Take one, release the lock, act.
 //! - *Store*, if there is one: [`poll_journal`](Engine::poll_journal) before [`transmit`](Engine::transmit) and before
-//!   [`next_woken`](Engine::next_woken), and [`journal_written`](Engine::journal_written).
+//!   [`next_woken`](Engine::next_woken), and [`journal_written`](Engine::journal_written). One that cannot write says so by
+//!   [`journal_failed`](Engine::journal_failed), and begins again by [`begin_record`](Engine::begin_record).
 //!
 //! ```
 //! use std::time::{Duration, Instant};
@@ -112,6 +113,7 @@ mod recording;
 mod refusal;
 mod request_error;
 mod responding;
+mod stored;
 mod subscribe;
 mod subscribe_error;
 mod wire;

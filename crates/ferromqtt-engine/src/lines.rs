@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use ferromqtt_proto::{
-    ConnectionError, Outcome, ProtocolVersion, Repeats, TopicFilter, Unreported,
+    ConnectionError, Direction, Outcome, ProtocolVersion, Repeats, TopicFilter, Unreported,
 };
 
 use crate::line::{Line, LineLevel, LineValue};
@@ -235,6 +235,24 @@ impl Lines {
             Fact::Forgotten { filters } => {
                 let text = "QoS 0 messages are lost: the queue is full, and nobody has read it for 5 s (read it, or drop it)";
                 Line::about("filters", list(filters), text)
+            }
+            Fact::PossibleDuplicate { topic, packet_id } => {
+                let text = "a QoS 2 message may have come twice: the server may have lost the session and not said so, and uses the \
+                    Packet Identifier of a message that was not released";
+                Line::about("topic", topic, text).number("packet_id", packet_id.get())
+            }
+            Fact::StoreFailed { direction } => {
+                let (text, messages) = match direction {
+                    Direction::Sent => (
+                        "the store has failed: QoS 2 messages are not sent, and the outgoing queue accepts nothing (check its disk)",
+                        "sent",
+                    ),
+                    Direction::Received => (
+                        "the store has failed: QoS 2 messages are not acknowledged (check its disk)",
+                        "received",
+                    ),
+                };
+                Line::warning(text).name("messages", messages)
             }
             Fact::PassedOver { topic } => {
                 let text = "a message that asks for no response was passed over by a responder: it has no Response Topic (subscribe to \

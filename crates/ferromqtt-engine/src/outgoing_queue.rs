@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use ferromqtt_proto::packet::MESSAGE_OVERHEAD;
 use ferromqtt_proto::{
-    InOrder, InvalidPublish, OpId, OutgoingLimits, OutgoingPolicy, Publish, TopicName,
+    InOrder, InvalidPublish, OpId, OutgoingLimits, OutgoingPolicy, Publish, SessionChange,
+    TopicName,
 };
 
 use crate::capacity::{CapacityLine, WaitingTerms};
@@ -80,6 +81,8 @@ struct OutgoingEntry<C> {
     state: QueuedState,
     /// What it counts, in bytes.
     size: usize,
+    /// The number of the entry by which it was accepted, or of a later one.
+    recorded_at: u64,
     /// Waits for the outcome.
     token: Option<C>,
     /// Its topic, if a newer message to that takes its place.
@@ -105,14 +108,16 @@ pub(crate) struct OutgoingMessages<C> {
 
 impl<C> Default for OutgoingMessages<C> {
     fn default() -> Self {
-        Self::new(OutgoingQueueOptions::default(), [], [])
+        Self::new(OutgoingQueueOptions::default(), 0, [], [])
     }
 }
 
 impl<C> OutgoingMessages<C> {
-    /// A queue with messages that were accepted earlier. The core has those whose keys are in `handed_over`.
+    /// A queue with messages that were accepted earlier, all by entries up to the number `recorded_at`. The core has those whose
+    /// keys are in `handed_over`.
     pub(crate) fn new(
         options: OutgoingQueueOptions,
+        recorded_at: u64,
         stored: impl IntoIterator<Item = StoredMessage>,
         handed_over: impl IntoIterator<Item = u64>,
     ) -> Self {
@@ -131,8 +136,10 @@ impl<C> OutgoingMessages<C> {
         messages.extend(handed_over.into_iter().map(|key| (key, None)));
         for (key, waits) in messages {
             match waits {
-                Some(stored) => queue.push(key, stored.terms(), stored.publish, None),
-                None => queue.push_handed_over(key),
+                Some(stored) => {
+                    queue.push(key, recorded_at, stored.terms(), stored.publish, None);
+                }
+                None => queue.push_handed_over(key, recorded_at),
             }
         }
         queue
@@ -220,10 +227,11 @@ impl<C> OutgoingMessages<C> {
         outdated.map(|(key, _)| key).collect()
     }
 
-    /// Has a message wait behind all others. Its key is larger than theirs.
+    /// Has a message wait behind all others. Its key is larger than theirs. `recorded_at` is the number of its acceptance.
     pub(crate) fn push(
         &mut self,
         key: u64,
+        recorded_at: u64,
         terms: WaitingTerms,
         publish: Publish,
         token: Option<C>,
@@ -238,13 +246,14 @@ impl<C> OutgoingMessages<C> {
         let message = OutgoingEntry {
             state: QueuedState::Waits { publish, terms },
             size,
+            recorded_at,
             token,
             latest_of,
         };
         self.messages.push(key, message);
     }
 
-    fn push_handed_over(&mut self, key: u64) {
+    fn push_handed_over(&mut self, key: u64, recorded_at: u64) {
         let size = MESSAGE_OVERHEAD; // the session knows the rest
         self.bytes += size;
         self.handed_over.0 += 1;
@@ -252,6 +261,7 @@ impl<C> OutgoingMessages<C> {
         let message = OutgoingEntry {
             state: QueuedState::HandedOver(None),
             size,
+            recorded_at,
             token: None,
             latest_of: None,
         };
@@ -373,6 +383,38 @@ impl<C> OutgoingMessages<C> {
     /// The keys of all of them, in order.
     pub(crate) fn keys(&self) -> impl Iterator<Item = u64> {
         self.messages.iter().map(|(key, _)| key)
+    }
+
+    /// The number of the entry by which a message was accepted.
+    pub(crate) fn recorded_at(&self, key: u64) -> Option<u64> {
+        Some(self.messages.get(key)?.recorded_at)
+    }
+
+    /// All messages are in the entry with this number.
+    pub(crate) fn note_recorded(&mut self, sequence: u64) {
+        for (_, message) in self.messages.iter_mut() {
+            message.recorded_at = sequence;
+        }
+    }
+
+    /// Whether a newer message to the same topic takes the place of this one.
+    pub(crate) fn keeps_latest(&self, key: u64) -> bool {
+        self.messages
+            .get(key)
+            .is_some_and(|it| it.latest_of.is_some())
+    }
+
+    /// The acceptance of each message that the core does not have, as a change for a store.
+    pub(crate) fn accepted(&self, now: Instant) -> impl Iterator<Item = SessionChange> {
+        (self.messages.iter()).filter_map(move |(key, message)| match &message.state {
+            QueuedState::HandedOver(_) => None,
+            QueuedState::Waits { publish, terms } => Some(SessionChange::Accepted {
+                key,
+                publish: publish.clone(),
+                expires_in: (terms.expires_at).map(|end| end.saturating_duration_since(now)),
+                keep_latest: terms.keep_latest,
+            }),
+        })
     }
 
     /// The token that waits for a message, if any.

@@ -44,6 +44,12 @@ pub enum PublishError {
     /// The server lost the session while a QoS 2 message was on its way. It may have arrived.
     #[error("the server lost the session; the message may have arrived{RESEND}")]
     SessionLost,
+    /// The store of the session failed, so a QoS 2 message cannot go on: it would not be sent once.
+    #[error("the store failed, and a QoS 2 message cannot go on without it{}: check its disk", arrived(*delivery))]
+    NotStored {
+        /// Whether the message may have arrived.
+        delivery: Delivery,
+    },
     /// The server took over a QoS 2 message (PUBREC), and then did not know its Packet Identifier: PUBCOMP has the Reason Code
     /// 0x92, and the exchange is over. The server's session state does not match the client's. The message may have arrived.
     #[error(
@@ -101,7 +107,9 @@ impl PublishError {
     /// Whether the message may have reached the server all the same.
     pub const fn delivery(&self) -> Delivery {
         match self {
-            Self::Disconnected { delivery, .. } | Self::TimedOut { delivery, .. } => *delivery,
+            Self::Disconnected { delivery, .. }
+            | Self::TimedOut { delivery, .. }
+            | Self::NotStored { delivery } => *delivery,
             Self::Invalid(_)
             | Self::Expired
             | Self::Dropped
@@ -133,6 +141,13 @@ impl PublishError {
             cause,
             delivery: Delivery::NotSent,
         }
+    }
+}
+
+const fn arrived(delivery: Delivery) -> &'static str {
+    match delivery {
+        Delivery::NotSent => "",
+        Delivery::Unknown => " (it may have arrived)",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ferromqtt_proto::{InvalidPublish, Outcome, OutgoingPolicy, Publish};
+use ferromqtt_proto::{Direction, InvalidPublish, Outcome, OutgoingPolicy, Publish};
 
 use crate::calls::CallId;
 use crate::capacity::{LineEntry, Purpose, WaitingTerms};
@@ -167,10 +167,11 @@ impl<T: Tokens> Engine<T> {
         terms: WaitingTerms,
         token: Option<T::Call>,
     ) -> u64 {
+        let recorded_at = self.core.journal_end(Direction::Sent);
         let queue = self.outgoing.get_or_insert_default();
         match admission {
             Admission::Leave { replaced, dropped } => {
-                queue.push(key, terms, publish, token);
+                queue.push(key, recorded_at, terms, publish, token);
                 if let Some(replaced) = replaced {
                     self.end_unsent(replaced, Outcome::Replaced);
                 }
@@ -180,7 +181,7 @@ impl<T: Tokens> Engine<T> {
             }
             Admission::DropNew => {
                 let terms = WaitingTerms::default(); // it takes nobody's place
-                queue.push(key, terms, publish, token);
+                queue.push(key, recorded_at, terms, publish, token);
                 self.end_unsent(key, Outcome::Dropped);
             }
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ferromqtt_proto::packet::Disconnect;
 use ferromqtt_proto::{
-    ConnectionError, Delivery, JournalEntry, Outcome, Properties, Publish, Session, Stats,
+    ConnectionError, Delivery, Direction, Outcome, Properties, Publish, Session, Stats,
 };
 
 use crate::outgoing_queue::OutgoingMessages;
@@ -52,7 +52,9 @@ impl<T: Tokens> Engine<T> {
         stored: impl IntoIterator<Item = StoredMessage>,
     ) {
         let handed_over = self.core.recorded().map(|(key, _)| key);
-        let queue = OutgoingMessages::new(options, stored, handed_over);
+        // Of a session that was not restored, they may not be on record yet.
+        let recorded_at = self.core.journal_end(Direction::Sent);
+        let queue = OutgoingMessages::new(options, recorded_at, stored, handed_over);
         self.core.reserve_keys(queue.end_of_keys());
         self.outgoing = Some(Box::new(queue));
         self.end_outdated();
@@ -69,18 +71,6 @@ impl<T: Tokens> Engine<T> {
     pub fn queued(&self) -> (usize, usize) {
         let queue = self.outgoing.as_ref();
         queue.map_or((0, 0), |queue| (queue.len(), queue.bytes()))
-    }
-
-    /// The next change to put on record, with [`Options::journal`](ferromqtt_proto::Options::journal): see
-    /// [`Client::poll_journal`](ferromqtt_proto::Client::poll_journal). A store that takes all of them before it asks for
-    /// [`next_woken`](Self::next_woken) has on record what callers have learnt.
-    pub fn poll_journal(&mut self) -> Option<JournalEntry> {
-        self.core.poll_journal()
-    }
-
-    /// All entries up to the one numbered `sequence` are on record: the packets that depend on them may leave.
-    pub fn journal_written(&mut self, sequence: u64) {
-        self.core.journal_written(sequence);
     }
 
     /// Ends the engine, and returns its session for another one, with the messages of the outgoing queue that are not in the
@@ -175,6 +165,9 @@ impl<T: Tokens> Engine<T> {
 
     /// A message has ended, which may be one of the session that this queue has not accepted.
     pub(crate) fn on_ended(&mut self, key: u64, outcome: Outcome) {
+        if let Some(sequence) = (self.outgoing.as_ref()).and_then(|queue| queue.recorded_at(key)) {
+            self.end_stored_wait(key, sequence);
+        }
         match self.outgoing.as_mut().and_then(|queue| queue.end(key)) {
             Some(token) => {
                 if T::is_gone(&token) {

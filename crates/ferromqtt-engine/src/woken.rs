@@ -39,6 +39,18 @@ pub enum CallEnd {
         /// The message.
         key: u64,
     },
+    /// A message of the [outgoing queue](crate::Engine::queue_publish) is [on record](crate::Engine::await_stored), or has ended. Another
+    /// token waits for its outcome.
+    Stored {
+        /// The message.
+        key: u64,
+    },
+    /// A message of the outgoing queue is not on record, and does not get there for now: the store has failed, there is none, or
+    /// the engine has ended.
+    NotStored {
+        /// The message.
+        key: u64,
+    },
     /// The driver has gone, and nothing will come any more.
     DriverGone,
 }

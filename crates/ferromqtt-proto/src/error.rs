@@ -208,6 +208,11 @@ pub enum InvalidPublish {
     /// Requests and responses are properties, which exist in 5.0 only.
     #[error("requests and responses exist in MQTT 5.0 only: use that version")]
     NoRequests,
+    /// The store has failed, so a message that is to be stored cannot be accepted.
+    #[error(
+        "the store has failed, so the message cannot be stored: check its disk, or publish without it"
+    )]
+    StoreFailed,
     /// A Topic Alias above the server's Topic Alias Maximum (MQTT-3.2.2-17, MQTT-3.2.2-18).
     #[error(
         "topic alias {alias} is above the {maximum} that the server allows: leave it out, or choose a lower one"

@@ -6,6 +6,7 @@ use crate::client::Contest;
 use crate::error::{ConnectionError, InvalidPublish, InvalidSubscribe};
 use crate::filter_refusal::FilterRefusal;
 use crate::packet::{Auth, PacketId, Properties, ProtocolVersion, ReasonCode};
+use crate::packet_trace::Direction;
 use crate::servers::ServerChoice;
 use crate::session::{Message, QueueId};
 use crate::slips::Slip;
@@ -100,9 +101,9 @@ pub enum Event {
         /// How. A connection's end is none for such a message, so it is never [`Outcome::Disconnected`].
         outcome: Outcome,
     },
-    /// The transport of a connection whose end was reported has ended before all was written: beside those that
-    /// [`Disconnected`](Self::Disconnected) counted, these QoS 0 publishes were reported as sent, and never handed to the
-    /// transport.
+    /// The transport of a connection whose end was reported has ended before all was written, or a store that packets wait for has
+    /// failed: beside those that [`Disconnected`](Self::Disconnected) counts, these QoS 0 publishes were reported as sent, and
+    /// never handed to the transport.
     Unflushed {
         /// How many.
         messages: u64,
@@ -184,6 +185,20 @@ pub enum Event {
     /// the [`Disconnected`](Self::Disconnected) of the last of them, and again only after a connection that ended otherwise,
     /// or when the server says so again.
     IdentifierContested(Contest),
+    /// A QoS 2 message came without the DUP flag under the Packet Identifier of an earlier one that was not released, in a session
+    /// that the server may have lost without saying so: it is handed out as a new message. It is the earlier message again, a
+    /// duplicate, only if the server broke MQTT-3.3.1-1; to take it for that could lose a message.
+    PossibleDuplicate {
+        /// Its topic.
+        topic: TopicName,
+        /// Its Packet Identifier.
+        packet_id: PacketId,
+    },
+    /// The store of one direction has failed, as it [reported](crate::Client::journal_failed).
+    StoreFailed {
+        /// Which row of the journal.
+        direction: Direction,
+    },
     /// A queue under [`Overflow::Wait`](crate::Overflow::Wait) has been full for 5 s, and withholds acknowledgements: in
     /// time the server sends nothing to any queue. Reported again after the queue has withheld none in between.
     Stalled(QueueId),
@@ -279,6 +294,16 @@ pub enum Outcome {
     /// The server lost the session while a QoS 2 publish was on its way, or a QoS 1 publish that was
     /// to be sent again as a new one has expired since. Delivery is unknown.
     SessionLost,
+    /// The server lost the session while a QoS 2 message of a [store](crate::Client::publish_recorded) was on its way. Delivery is
+    /// unknown, and it is not sent again: the store keeps it apart until somebody decides.
+    Uncertain,
+    /// The store [failed](crate::Client::journal_failed), so a QoS 2 message cannot go on. The acceptance of a message may be
+    /// on record all the same: then the store has it still.
+    NotStored {
+        /// [`NotSent`](Delivery::NotSent): it was never on the wire. [`Unknown`](Delivery::Unknown): it was, in this session or
+        /// a lost one; if the server has answered by PUBREC, the exchange goes on when the store works again.
+        delivery: Delivery,
+    },
     /// The server took over a QoS 2 message by PUBREC (MQTT-4.3.3-8), and then did not know its Packet Identifier: PUBCOMP has
     /// Packet Identifier not found (0x92) for a PUBREL that was sent once. Its session state and the client's do not match
     /// (section 3.7.2.1), and the exchange is over. Delivery is unknown. (For a PUBREL that was sent again by a later

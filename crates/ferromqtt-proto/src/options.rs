@@ -204,7 +204,8 @@ pub struct Options {
     pub follow_server_reference: bool,
     /// What becomes of a QoS 2 publish in a lost session. Default: reported.
     pub on_session_lost: OnSessionLost,
-    /// Whether a store keeps the session: what depends on a change is then sent only when
+    /// Whether a store keeps the session: a packet that depends on a change
+    /// ([`JournalEntry::holds`](crate::JournalEntry::holds)) is then sent only when
     /// [`Client::journal_written`](crate::Client::journal_written) has said that the change is on record. Default: `false`.
     pub journal: bool,
     /// How long closing a transport may take when the application has given no limit: that a DISCONNECT is written which

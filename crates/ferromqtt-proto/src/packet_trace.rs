@@ -15,7 +15,7 @@ use crate::shown::{Length, PeerText};
 /// How many records are kept for a driver that does not take them. A batch of the smallest packets holds fewer.
 const KEPT: usize = 32_768;
 
-/// Where a packet went.
+/// Where a packet went, or where messages go: [each row of the journal](crate::JournalEntry::direction) has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From this client to the server.

@@ -1,7 +1,7 @@
 //! Between what a client reports and the records of the log: the one place that knows `SessionChange`.
 
 use bytes::BytesMut;
-use ferromqtt_proto::{Publish, SessionChange};
+use ferromqtt_proto::{Direction, Publish, SessionChange};
 
 use crate::record::{AcceptedMessage, EndedHow, LogRecord, QuarantineReason, StoreIdentity};
 
@@ -27,8 +27,6 @@ pub enum StoreChange {
         /// Why.
         why: QuarantineReason,
     },
-    /// A CONNECT is about to be sent while inbound Packet Identifiers are on record.
-    Connecting,
     /// Whose session it is.
     Identity(String),
 }
@@ -51,7 +49,8 @@ impl StoreChange {
                 | SessionChange::Publishing { key, .. }
                 | SessionChange::Sending { key, .. }
                 | SessionChange::Releasing { key }
-                | SessionChange::Finished { key },
+                | SessionChange::Finished { key }
+                | SessionChange::Uncertain { key },
             )
             | Self::Ended { key, .. }
             | Self::Quarantined { key, .. } => Some(*key),
@@ -69,18 +68,6 @@ impl StoreChange {
         }
     }
 
-    /// Whether it is about a message on a connection.
-    const fn is_of_connection(&self) -> bool {
-        matches!(
-            self,
-            Self::Session(
-                SessionChange::Publishing { .. }
-                    | SessionChange::Sending { .. }
-                    | SessionChange::Releasing { .. }
-            )
-        )
-    }
-
     /// Whether it ends a message.
     pub(crate) fn is_end(&self) -> bool {
         ended(self).is_some()
@@ -88,7 +75,7 @@ impl StoreChange {
 
     /// Whether it loses the session: what comes later means another one.
     pub(crate) const fn is_session_lost(&self) -> bool {
-        matches!(self, Self::Session(SessionChange::SessionLost))
+        matches!(self, Self::Session(SessionChange::SessionLost { .. }))
     }
 
     /// Roughly how many bytes it takes, in memory and on the disk.
@@ -125,10 +112,8 @@ pub(crate) fn put_changes<'c>(
         if ended(change).is_some() {
             continue;
         }
-        match change.key().is_some_and(is_passed) {
-            false => put_change(now, change, out),
-            true if change.is_of_connection() => LogRecord::Connected.put(out),
-            true => {}
+        if !change.key().is_some_and(is_passed) {
+            put_change(now, change, out);
         }
     }
     put_ends(&ends, out);
@@ -144,7 +129,6 @@ fn put_change(now: u64, change: &StoreChange, out: &mut BytesMut) {
             why: *why,
             at: now,
         },
-        StoreChange::Connecting => LogRecord::Connecting,
         StoreChange::Identity(client_identifier) => LogRecord::Identity(StoreIdentity {
             client_identifier: client_identifier.clone(),
             made_at: now,
@@ -187,8 +171,18 @@ fn put_session_change(now: u64, change: &SessionChange, out: &mut BytesMut) {
         SessionChange::Releasing { key } => LogRecord::Releasing { key },
         SessionChange::Received { packet_id } => LogRecord::Received { packet_id },
         SessionChange::Released { packet_id } => LogRecord::Released { packet_id },
-        SessionChange::SessionLost => LogRecord::SessionLost,
+        SessionChange::SessionLost { direction } => match direction {
+            Direction::Sent => LogRecord::SessionLost,
+            Direction::Received => LogRecord::ReceivedLost,
+        },
         SessionChange::Retired { packet_id } => LogRecord::Retired { packet_id },
+        SessionChange::Connecting => LogRecord::Connecting,
+        SessionChange::Resumed => LogRecord::Resumed,
+        SessionChange::Uncertain { key } => LogRecord::Quarantined {
+            key,
+            why: QuarantineReason::Uncertain,
+            at: now,
+        },
         _ => return, // an end, which is recorded behind the others
     };
     record.put(out);

@@ -111,6 +111,6 @@ pub use record::{
 pub use recovery::{Damage, RecoveryError};
 pub use state::{Quarantine, topic_hash};
 pub use store::{
-    FetchRequest, FetchedMessage, Store, StoreDirection, StoreEntry, StoreEvent, StoreMarks,
-    StoreWaker, SubmitError,
+    FetchRequest, FetchedMessage, Store, StoreEntry, StoreEvent, StoreMarks, StoreWaker,
+    SubmitError,
 };

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ferromqtt_proto::Direction;
+
 use crate::change::StoreChange;
 use crate::commands::CommandFile;
 use crate::disk::Disk;
@@ -18,7 +20,7 @@ use crate::log_store::StoreSync;
 use crate::read::ReadError;
 use crate::record::EndedHow;
 use crate::shared::{StoreShared, Work};
-use crate::store::{FetchRequest, FetchedMessage, StoreDirection, StoreEntry, StoreEvent};
+use crate::store::{FetchRequest, FetchedMessage, StoreEntry, StoreEvent};
 
 /// How many entries are written at once, at most.
 const BATCH_ENTRIES: usize = 4_096;
@@ -49,7 +51,7 @@ impl Drop for EndGuard {
 
 /// An entry until its mark is published.
 struct QueuedChange {
-    mark: Option<(StoreDirection, u64)>,
+    mark: Option<(Direction, u64)>,
     size: usize,
     /// None when it was written ahead of those before it.
     change: Option<StoreChange>,
@@ -194,12 +196,12 @@ impl<D: Disk> FilesOwner<D> {
     /// The first `count` entries are on record.
     fn publish(&mut self, count: usize) {
         let mut bytes = 0;
-        let (mut outbound, mut inbound) = (0, 0);
+        let (mut sent, mut received) = (0, 0);
         for queued in self.queue.drain(..count) {
             bytes += queued.size;
             match queued.mark {
-                Some((StoreDirection::Outbound, number)) => outbound = number,
-                Some((StoreDirection::Inbound, number)) => inbound = number,
+                Some((Direction::Sent, number)) => sent = number,
+                Some((Direction::Received, number)) => received = number,
                 None => {}
             }
         }
@@ -207,8 +209,8 @@ impl<D: Disk> FilesOwner<D> {
         let stats = self.log.stats();
         self.shared.publish(|marks, shown| {
             marks.on_record += count as u64;
-            marks.outbound = marks.outbound.max(outbound);
-            marks.inbound = marks.inbound.max(inbound);
+            marks.sent = marks.sent.max(sent);
+            marks.received = marks.received.max(received);
             marks.full = None;
             *shown = stats;
         });

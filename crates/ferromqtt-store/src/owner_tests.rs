@@ -1,7 +1,7 @@
 //! The thread's work, step by step, on a disk in memory.
 
 use bytes::Bytes;
-use ferromqtt_proto::{PacketId, Publish, QoS, SessionChange, TopicName};
+use ferromqtt_proto::{Direction, PacketId, Publish, QoS, SessionChange, TopicName};
 
 use super::*;
 use crate::disk::DiskOperation;
@@ -20,10 +20,10 @@ fn owner(disk: &SimDisk, sync: StoreSync) -> FilesOwner<SimDisk> {
 
 impl FilesOwner<SimDisk> {
     fn submit(&mut self, change: StoreChange) {
-        let mark = self.shared.marks().outbound + self.queue.len() as u64 + 1;
+        let mark = self.shared.marks().sent + self.queue.len() as u64 + 1;
         self.queue.push_back(queued(StoreEntry {
             change,
-            mark: Some((StoreDirection::Outbound, mark)),
+            mark: Some((Direction::Sent, mark)),
         }));
     }
 
@@ -90,7 +90,7 @@ fn on_a_full_disk_ends_are_written_ahead_and_make_space() {
     owner.write_queue().unwrap();
     let marks = owner.marks();
     assert_eq!((marks.full, marks.on_record), (None, 35));
-    assert_eq!(marks.outbound, 35);
+    assert_eq!(marks.sent, 35);
     let mut log = StoreLog::open_with(disk.copy(), 4_000).unwrap();
     let keys: Vec<_> = log.messages().map(|message| message.key).collect();
     assert_eq!(keys, (13..=21).collect::<Vec<_>>());
@@ -109,7 +109,9 @@ fn on_a_full_disk_nothing_of_a_waiting_message_goes_ahead_nor_what_follows_a_los
     owner.write_queue().unwrap();
     disk.set_capacity(Some(disk.length() + 300));
     owner.accept(3);
-    owner.submit(StoreChange::Session(SessionChange::SessionLost));
+    owner.submit(StoreChange::Session(SessionChange::SessionLost {
+        direction: Direction::Sent,
+    }));
     owner.submit(StoreChange::Session(SessionChange::Releasing { key: 1 }));
     owner.end(2);
     owner.write_queue().unwrap();
@@ -160,7 +162,7 @@ fn a_disk_that_fails_twice_is_reported_and_nothing_more_becomes_on_record() {
     };
     assert_eq!(error.operation, DiskOperation::Sync);
     let refused = shared.submit(StoreEntry {
-        change: StoreChange::Connecting,
+        change: StoreChange::Session(SessionChange::Connecting),
         mark: None,
     });
     assert!(matches!(

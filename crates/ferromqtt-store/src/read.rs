@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ferromqtt_proto::packet::{self, Packet, ProtocolVersion};
-use ferromqtt_proto::{PacketId, Publish, SessionChange, TopicName, debug_fields};
+use ferromqtt_proto::{Direction, PacketId, Publish, SessionChange, TopicName, debug_fields};
 
 use crate::disk::{Disk, DiskError, DiskOperation};
 use crate::entries::PendingMessage;
@@ -206,7 +206,11 @@ impl<D: Disk> StoreLog<D> {
             changes.extend(self.publishing(key, PacketId::MIN)?);
         }
         if !changes.is_empty() {
-            changes.push(SessionChange::SessionLost);
+            let direction = Direction::Sent;
+            changes.push(SessionChange::SessionLost { direction });
+        }
+        if self.state.connecting {
+            changes.push(SessionChange::Connecting);
         }
         let received = self.state.received.iter().copied();
         changes.extend(received.map(|packet_id| SessionChange::Received { packet_id }));

@@ -245,7 +245,7 @@ pub enum LogRecord<'a> {
         /// The Packet Identifier.
         packet_id: PacketId,
     },
-    /// 8: the server has lost the session.
+    /// 8: the server has lost the session, for messages that the client sends.
     SessionLost,
     /// 9: a message is not sent any more, and kept.
     Quarantined {
@@ -326,6 +326,8 @@ pub enum LogRecord<'a> {
         /// How they ended.
         how: EndedHow,
     },
-    /// 25: a connection was there after the last [`Connecting`](Self::Connecting), which no other record says.
-    Connected,
+    /// 25: the server has resumed the session after the last [`Connecting`](Self::Connecting).
+    Resumed,
+    /// 26: the server has lost the session, for messages that the client receives.
+    ReceivedLost,
 }

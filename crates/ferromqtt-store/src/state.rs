@@ -76,13 +76,11 @@ impl StoreState {
                 }
                 self.note_key(to);
             }
-            LogRecord::Received { packet_id } => {
+            LogRecord::Received { packet_id } => drop(self.received.insert(packet_id)),
+            LogRecord::Released { packet_id } => drop(self.received.remove(&packet_id)),
+            LogRecord::ReceivedLost => {
                 self.connecting = false;
-                self.received.insert(packet_id);
-            }
-            LogRecord::Released { packet_id } => {
-                self.connecting = false;
-                self.received.remove(&packet_id);
+                self.received.clear();
             }
             LogRecord::SessionLost => self.lose_session(),
             LogRecord::Quarantined { key, why, at } => {
@@ -100,7 +98,7 @@ impl StoreState {
                 self.raise_floor(segment, frame);
             }
             LogRecord::Connecting => self.connecting = true,
-            LogRecord::Connected => self.connecting = false,
+            LogRecord::Resumed => self.connecting = false,
             LogRecord::Retired { packet_id } => drop(self.retired.insert(packet_id)),
             LogRecord::SendState { key, state } => {
                 if self.pending.get(key).is_some() {
@@ -207,7 +205,6 @@ impl StoreState {
     }
 
     fn send(&mut self, key: u64, packet_id: PacketId, order: u64) {
-        self.connecting = false;
         if self.pending.get(key).is_none() {
             return;
         }
@@ -222,7 +219,6 @@ impl StoreState {
     }
 
     fn release(&mut self, key: u64, order: u64) {
-        self.connecting = false;
         if let Some(state) = self.sends.get_mut(&key) {
             state.released = Some(order);
         }
@@ -230,8 +226,6 @@ impl StoreState {
 
     /// The messages whose PUBREL is owed may be at the server or not: they are kept, and not sent.
     fn lose_session(&mut self) {
-        self.connecting = false;
-        self.received.clear();
         self.retired.clear();
         let uncertain = Quarantine {
             why: QuarantineReason::Uncertain,

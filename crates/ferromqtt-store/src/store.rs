@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ferromqtt_proto::OutgoingLimits;
+use ferromqtt_proto::{Direction, JournalEntry, OutgoingLimits};
 use thiserror::Error;
 
 use crate::change::StoreChange;
@@ -12,22 +12,21 @@ use crate::error::StoreError;
 use crate::read::{ReadError, StoreStats, StoredPublish};
 use crate::recovery::Damage;
 
-/// Which row of numbers an entry is counted in: what is sent and what is received may be on record in different places.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StoreDirection {
-    /// Messages to the server.
-    Outbound,
-    /// Messages from the server.
-    Inbound,
-}
-
 /// A change to record, and its number in its row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreEntry {
     /// What changed.
     pub change: StoreChange,
     /// Its row, and its number in there. Numbers rise within a row. `None` for what no packet waits for.
-    pub mark: Option<(StoreDirection, u64)>,
+    pub mark: Option<(Direction, u64)>,
+}
+
+impl From<JournalEntry> for StoreEntry {
+    fn from(entry: JournalEntry) -> Self {
+        let mark = Some((entry.direction(), entry.sequence));
+        let change = StoreChange::Session(entry.change);
+        Self { change, mark }
+    }
 }
 
 /// How far a store has come.
@@ -36,10 +35,10 @@ pub struct StoreEntry {
 pub struct StoreMarks {
     /// All entries up to this [ticket](Store::submit) are on record, in the sense of the store's [sync level](crate::StoreSync).
     pub on_record: u64,
-    /// All entries of [`StoreDirection::Outbound`] up to this number are on record.
-    pub outbound: u64,
-    /// All entries of [`StoreDirection::Inbound`] up to this number are on record.
-    pub inbound: u64,
+    /// All entries of [`Direction::Sent`] up to this number are on record.
+    pub sent: u64,
+    /// All entries of [`Direction::Received`] up to this number are on record.
+    pub received: u64,
     /// The disk is full: entries wait until there is space. Accept no message meanwhile; ends are recorded as far as the disk
     /// lets them, and make space.
     pub full: Option<DiskError>,

@@ -415,3 +415,27 @@ fn what_was_left_behind_by_a_closed_queue_is_not_told_as_an_overflow() {
     let reported = format!("{text} (filters: \"a/#\", messages: 3, {SERVER})");
     assert_eq!(lines[0].render(SERVER), reported);
 }
+
+/// A store that fails keeps nothing to itself, nor does a message that may have come twice.
+#[test]
+fn a_failed_store_and_a_possible_duplicate_have_lines() {
+    let mut log = Log::new();
+    let direction = ferromqtt_proto::Direction::Sent;
+    let lines = log.rendered(&Fact::StoreFailed { direction });
+    assert!(
+        lines[0].contains("QoS 2 messages are not sent"),
+        "{lines:?}"
+    );
+    let direction = ferromqtt_proto::Direction::Received;
+    let lines = log.rendered(&Fact::StoreFailed { direction });
+    assert!(
+        lines[0].contains("QoS 2 messages are not acknowledged"),
+        "{lines:?}"
+    );
+    let lines = log.rendered(&Fact::PossibleDuplicate {
+        topic: "a/b".try_into().unwrap(),
+        packet_id: ferromqtt_proto::PacketId::new(9).unwrap(),
+    });
+    assert!(lines[0].contains("may have come twice"), "{lines:?}");
+    assert!(lines[0].contains("a/b"), "{lines:?}");
+}

@@ -19,6 +19,7 @@ mod readers;
 mod responding;
 mod restarting;
 mod store;
+mod stored;
 mod unsubscribing;
 mod versions;
 mod world;

@@ -392,10 +392,15 @@ fn each_token_comes_back_exactly_once_and_each_call_has_one_end() {
     play_all(WORLDS, |seed| play::<false>(seed) + play::<true>(seed));
 }
 
-/// Plays the worlds of so many seeds, or one alone. Each returns how many messages were acknowledged.
+/// Plays the worlds of so many seeds (`FERROMQTT_WORLDS=5000` plays more), or one alone. Each returns how many messages were
+/// acknowledged.
 pub(crate) fn play_all(worlds: u64, play: impl Fn(u64) -> usize) {
     let alone = std::env::var("FERROMQTT_SEED").ok();
     let alone = alone.map(|seed| seed.parse::<u64>().expect("FERROMQTT_SEED is a number"));
+    let more = std::env::var("FERROMQTT_WORLDS").ok();
+    let worlds = more.map_or(worlds, |more| {
+        more.parse().expect("FERROMQTT_WORLDS is a number")
+    });
     let seeds = alone.map_or(0..worlds, |seed| seed..seed + 1);
     let mut acknowledged = 0;
     for seed in seeds {

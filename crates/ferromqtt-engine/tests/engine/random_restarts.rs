@@ -1,8 +1,10 @@
-//! Random worlds of processes that end at any moment, and begin again with what is on record. Checked are that
+//! Random worlds of processes that end at any moment, and begin again with what is on record, in two stores that lag, fail and
+//! come back. Checked are that
 //!
-//! - what was accepted, on record, and has not ended is found again, and ends once;
-//! - a message of QoS 2 comes to the server once, one that was acknowledged at least once, one that has expired, or was dropped or replaced,
-//!   never;
+//! - what was accepted, on record, and has not ended is found again, and ends once, and so is all that was told as stored;
+//! - a message of QoS 2 never comes twice to the server while its session lives; one that was acknowledged comes at least once, one
+//!   that has expired, or was dropped, replaced or not stored, never;
+//! - a store that stalls or has failed ends no connection;
 //! - messages of one QoS come in the order of their keys;
 //! - the core never has more messages of the queue than it may;
 //! - and each token comes back once, as long as its process lives.
@@ -12,12 +14,14 @@ use std::time::Duration;
 
 use ferromqtt_engine::{CallEnd, MessageTerms, OutgoingQueueOptions, QueueSubmission};
 use ferromqtt_proto::{
-    CleanStart, Outcome, OutgoingLimits, OutgoingPolicy, Publish, QoS, ReasonCode, Reconnect,
+    CleanStart, Delivery, Direction, Outcome, OutgoingLimits, OutgoingPolicy, Publish, QoS,
+    ReasonCode, Reconnect,
 };
 use ferromqtt_testing::BrokerOptions;
 
 use crate::observer::Observer;
 use crate::random::{Random, play_all};
+use crate::store::DIRECTIONS;
 use crate::world::{World, narrow, publish};
 
 const WORLDS: u64 = 300;
@@ -41,6 +45,8 @@ struct RestartPlay {
     /// Those of them that a store which does not lag has had since.
     on_record: BTreeSet<u64>,
     ended_on_record: BTreeSet<u64>,
+    /// Messages of QoS 1 that an earlier process had sent, which is not on record: to the next they were never on the wire.
+    left_early: BTreeSet<u64>,
     /// Which messages the tokens of this process wait for.
     tokens: BTreeMap<u32, u64>,
     /// Those that wait for capacity, with the tokens that wait for their outcomes, by those that wait for their acceptance.
@@ -49,6 +55,14 @@ struct RestartPlay {
     messages: u32,
     /// Payloads in the order in which they came to the server.
     observed: Vec<String>,
+    /// How many sessions the server has forgotten, and which messages came in the present one.
+    sessions: usize,
+    /// The connection is being drained or left.
+    has_left: bool,
+    of_session: BTreeSet<String>,
+    /// Which messages' tokens wait until these are stored, and the messages whose tokens did.
+    storing: BTreeMap<u32, u64>,
+    stored: BTreeSet<u64>,
 }
 
 impl RestartPlay {
@@ -98,15 +112,21 @@ impl RestartPlay {
             ended: BTreeMap::new(),
             on_record: BTreeSet::new(),
             ended_on_record: BTreeSet::new(),
+            left_early: BTreeSet::new(),
             tokens: BTreeMap::new(),
             waiting: BTreeMap::new(),
             messages: 0,
             observed: Vec::new(),
+            sessions: 0,
+            has_left: false,
+            of_session: BTreeSet::new(),
+            storing: BTreeMap::new(),
+            stored: BTreeSet::new(),
         }
     }
 
     fn step(&mut self) {
-        match self.random.below(24) {
+        match self.random.below(28) {
             0..=8 => self.queue(),
             9 => self.publish(),
             10 => self.release(),
@@ -114,11 +134,21 @@ impl RestartPlay {
             13 => self.world.unreachable = !self.world.unreachable,
             14 => self.world.silent = self.random.chance(2),
             15 => self.world.stuck = self.random.chance(3),
-            16 => self.world.store.lags = self.random.chance(3),
+            16 => {
+                let direction = self.direction();
+                self.world.store.row_mut(direction).lags = self.random.chance(2);
+            }
+            21 => self.store_fails_or_comes_back(),
+            22 if self.random.chance(3) => self.stall(),
+            23 => self.await_stored(),
+            24 if self.random.chance(4) => self.server_forgets(),
             17 | 18 => self.begin_again(),
             19 if self.random.chance(6) => self.leave(),
             20 if self.world.engine.has_ended() => match self.restarts {
-                true => self.world.engine.start(self.world.now),
+                true => {
+                    self.has_left = false;
+                    self.world.engine.start(self.world.now);
+                }
                 false => self.begin_again(),
             },
             _ => {
@@ -126,6 +156,7 @@ impl RestartPlay {
                 self.world.pass(time);
             }
         }
+        self.world.engine.settle(self.world.now); // as every face does, before a store has what came of it
         if self.random.chance(2) {
             self.world.run();
         }
@@ -157,6 +188,66 @@ impl RestartPlay {
         }
     }
 
+    fn direction(&mut self) -> Direction {
+        match self.random.chance(2) {
+            true => Direction::Sent,
+            false => Direction::Received,
+        }
+    }
+
+    fn store_fails_or_comes_back(&mut self) {
+        let direction = self.direction();
+        if self.world.store.row(direction).has_failed {
+            self.world.mend_store(direction);
+        } else if self.random.chance(3) {
+            let was_connected = self.world.engine.is_connected();
+            self.world.fail_store(direction);
+            assert_eq!(self.world.engine.is_connected(), was_connected);
+        }
+    }
+
+    /// Neither store writes for longer than the server waits for a sign of life.
+    fn stall(&mut self) {
+        if self.world.silent || self.world.stuck || !self.world.engine.is_connected() {
+            return;
+        }
+        self.world.run();
+        let lags =
+            DIRECTIONS.map(|row| std::mem::replace(&mut self.world.store.row_mut(row).lags, true));
+        let was_connected =
+            self.world.engine.is_connected() && !self.world.engine.core().is_leaving();
+        for _ in 0..30 {
+            self.world.pass(Duration::from_secs(10));
+        }
+        assert!(
+            !was_connected || self.has_left || self.world.engine.is_connected(),
+            "a stalled store has ended the connection"
+        );
+        for (row, lags) in DIRECTIONS.into_iter().zip(lags) {
+            self.world.store.row_mut(row).lags = lags;
+        }
+    }
+
+    /// Somebody wants to know when a message is stored.
+    fn await_stored(&mut self) {
+        let key = self.queued.keys().next_back().copied();
+        if let Some(key) = key {
+            let token = self.world.token();
+            self.storing.insert(token.0, key);
+            self.world.engine.await_stored(key, token);
+        }
+    }
+
+    /// The server loses the session.
+    fn server_forgets(&mut self) {
+        self.observe();
+        let now = self.world.now;
+        if self.world.broker.forget_session(now, "engine") {
+            self.sessions += 1;
+            self.of_session.clear();
+        }
+    }
+
     fn accept(&mut self, key: u64, queued: Queued, token: u32) {
         let last = self.queued.last_key_value().map(|(last, _)| *last);
         assert!(Some(key) > last, "{key} does not follow {last:?}");
@@ -183,6 +274,7 @@ impl RestartPlay {
     }
 
     fn leave(&mut self) {
+        self.has_left = true;
         let (now, until) = (self.world.now, self.world.after(3));
         match self.random.chance(2) {
             true => self.world.engine.drain(now, until),
@@ -201,19 +293,34 @@ impl RestartPlay {
             self.world.restart();
             self.check();
         } else {
+            self.observe();
+            for (key, message) in &self.queued {
+                if self.observed.contains(&message.payload) && !self.world.store.has_sent(*key) {
+                    self.left_early.insert(*key);
+                }
+            }
             self.world.crash();
             // What was not on record yet was never accepted, or may end again.
             let store = &self.world.store;
-            let accepted: BTreeSet<_> = store.accepted().collect();
+            let accepted = store.accepted();
+            let ended = |key: &u64| self.ended.contains_key(key);
+            let found = self
+                .stored
+                .iter()
+                .all(|key| accepted.contains(key) || ended(key));
+            assert!(found, "what was told as stored is lost");
             self.queued.retain(|key, _| accepted.contains(key));
             self.ended.retain(|key, _| store.is_finished(*key));
-            let found = self.on_record.iter().all(|key| accepted.contains(key));
-            assert!(found, "what was on record is lost");
+            self.stored.retain(|key| accepted.contains(key));
+            let lost: Vec<_> = self.on_record.difference(accepted).collect();
+            assert!(lost.is_empty(), "what was on record is lost: {lost:?}");
             let ended = (self.ended_on_record.iter()).all(|key| self.ended.contains_key(key));
             assert!(ended, "what has ended on record comes back");
         }
         self.tokens.clear();
         self.waiting.clear();
+        self.storing.clear();
+        self.has_left = false;
     }
 
     fn end(&mut self, key: u64, outcome: Outcome) {
@@ -236,7 +343,14 @@ impl RestartPlay {
                 }
             }
         }
+        let mut ends: Vec<_> = ends.into_iter().collect();
+        // What has ended needs no store: so outcomes first.
+        ends.sort_by_key(|(token, _)| self.storing.contains_key(token));
         for (token, end) in ends {
+            if let Some(key) = self.storing.remove(&token) {
+                self.told_stored(key, &end);
+                continue;
+            }
             let Some(key) = self.tokens.remove(&token) else {
                 continue;
             };
@@ -249,13 +363,15 @@ impl RestartPlay {
         for (key, outcome) in self.world.ended() {
             self.end(key, outcome);
         }
-        if !self.world.store.lags {
-            self.on_record.extend(self.queued.keys());
-            self.ended_on_record.extend(self.ended.keys());
+        let sent = self.world.store.row(Direction::Sent);
+        if !sent.lags && !sent.has_failed {
+            // What was accepted while the store had failed, or ended before it was back, need never be there.
+            let accepted = self.world.store.accepted();
+            let lasts = |key: &&u64| accepted.contains(key) || !self.ended.contains_key(key);
+            self.on_record.extend(self.queued.keys().filter(lasts));
+            self.ended_on_record.extend(self.ended.keys().filter(lasts));
         }
-        let now = self.world.now;
-        let observed = self.observer.observe(&mut self.world.broker, now);
-        self.observed.extend(observed);
+        self.observe();
         let in_core = self.world.engine.core().recorded();
         let in_core = in_core
             .filter(|(key, _)| self.queued.contains_key(key))
@@ -266,11 +382,47 @@ impl RestartPlay {
         assert_eq!(held, self.world.held, "the tokens that the engine holds");
     }
 
+    /// Looks at what has come to the server.
+    fn observe(&mut self) {
+        let now = self.world.now;
+        let observed = self.observer.observe(&mut self.world.broker, now);
+        for payload in &observed {
+            let is_first = self.of_session.insert(payload.clone());
+            let mut of_qos_2 = (self.queued.values()).filter(|it| it.qos == QoS::ExactlyOnce);
+            let is_qos_2 = of_qos_2.any(|it| it.payload == *payload);
+            assert!(
+                is_first || !is_qos_2,
+                "{payload} comes twice in one session"
+            );
+        }
+        self.observed.extend(observed);
+    }
+
+    fn told_stored(&mut self, key: u64, end: &CallEnd) {
+        match end {
+            CallEnd::Stored { key: stored } => {
+                assert_eq!(*stored, key);
+                let is_true = self.world.store.accepted().contains(&key)
+                    || self.ended.contains_key(&key)
+                    || !self.tokens.values().any(|it| *it == key);
+                assert!(is_true, "{key} is not stored");
+                self.stored.insert(key);
+            }
+            CallEnd::NotStored { key: not_stored } => assert_eq!(*not_stored, key),
+            other => panic!("{key} was to be stored, and ends as {other:?}"),
+        }
+    }
+
     fn finish(mut self) -> usize {
         self.world.silent = false;
         self.world.stuck = false;
         self.world.unreachable = false;
-        self.world.store.lags = false;
+        self.world.store.keep_up();
+        for direction in DIRECTIONS {
+            if self.world.store.row(direction).has_failed {
+                self.world.mend_store(direction);
+            }
+        }
         for _ in 0..20 {
             self.world.pass(Duration::from_secs(120));
             self.check();
@@ -289,8 +441,23 @@ impl RestartPlay {
             let is_right = match (outcome, message.qos) {
                 (Outcome::Sent, QoS::AtMostOnce) => times <= 1,
                 (Outcome::Acknowledged { .. }, QoS::AtLeastOnce) => times >= 1,
-                (Outcome::Acknowledged { .. }, QoS::ExactlyOnce) => times == 1,
-                (Outcome::Expired | Outcome::Dropped | Outcome::Replaced, _) => times == 0,
+                (Outcome::Acknowledged { .. }, QoS::ExactlyOnce) => {
+                    times >= 1 && times <= 1 + self.sessions
+                }
+                (Outcome::Uncertain, QoS::ExactlyOnce) => {
+                    times <= 1 + self.sessions && self.sessions > 0
+                }
+                // It was on the wire of a session that was lost.
+                (Outcome::SessionLost, QoS::AtLeastOnce) => self.sessions > 0,
+                (
+                    Outcome::NotStored {
+                        delivery: Delivery::NotSent,
+                    },
+                    qos,
+                ) => times == 0 && qos != QoS::AtLeastOnce,
+                (Outcome::Expired | Outcome::Dropped | Outcome::Replaced, qos) => {
+                    times == 0 || qos == QoS::AtLeastOnce && self.left_early.contains(key)
+                }
                 _ => false,
             };
             assert!(
@@ -298,7 +465,12 @@ impl RestartPlay {
                 "{key} came {times} times, and ended as {outcome:?}"
             );
         }
-        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        // What was sent in a lost session, or is sent again by a process that does not know it was, comes out of order.
+        let in_order = self.sessions == 0 && self.left_early.is_empty();
+        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce]
+            .into_iter()
+            .filter(|_| in_order)
+        {
             let of_qos = self.queued.values().filter(|it| it.qos == qos);
             let in_order: Vec<_> = (of_qos.map(|it| &it.payload))
                 .filter(|payload| count(payload) > 0)

@@ -10,12 +10,12 @@ use ferromqtt_engine::{
     Woken, at_once,
 };
 use ferromqtt_proto::{
-    Message, Options, Outcome, OutgoingLimits, Properties, Publish, QoS, QueueId, QueueOptions,
-    Session, Subscribe, TopicName, TransportError, Unsubscribe,
+    Direction, Message, Options, Outcome, OutgoingLimits, Properties, Publish, QoS, QueueId,
+    QueueOptions, Session, Subscribe, TopicName, TransportError, Unsubscribe,
 };
 use ferromqtt_testing::{Broker, BrokerOptions, ConnectionId};
 
-use crate::store::Store;
+use crate::store::{DIRECTIONS, Store};
 
 /// A token that cannot be copied: the engine holds it or has given it back.
 #[derive(Debug, PartialEq, Eq)]
@@ -220,19 +220,38 @@ impl<const RESERVES: bool> World<RESERVES> {
     }
 
     /// The store takes what is to be recorded.
-    fn record(&mut self) -> bool {
+    fn take_entries(&mut self) -> bool {
         let mut any = false;
         while let Some(entry) = self.engine.poll_journal() {
             self.store.take(entry);
             any = true;
         }
-        if !self.store.lags
-            && self.store.written < self.store.entries.len()
-            && let Some(last) = self.store.write()
-        {
-            self.engine.journal_written(last);
+        any
+    }
+
+    /// It takes that, and writes it.
+    fn record(&mut self) -> bool {
+        let any = self.take_entries();
+        for direction in DIRECTIONS {
+            if let Some(last) = self.store.write(direction) {
+                self.engine.journal_written(direction, last);
+            }
         }
         any
+    }
+
+    /// The store of a direction fails.
+    pub(crate) fn fail_store(&mut self, direction: Direction) {
+        self.take_entries();
+        self.store.fail(direction);
+        self.engine.journal_failed(direction);
+    }
+
+    /// It works again.
+    pub(crate) fn mend_store(&mut self, direction: Direction) {
+        self.take_entries();
+        let (sequence, changes) = self.engine.begin_record(self.now, direction);
+        self.store.begin(direction, sequence, changes);
     }
 
     /// The process ends at this moment, and begins again with what is on record. Its tokens are gone with it.

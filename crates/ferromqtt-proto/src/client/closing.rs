@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Client, ClientPhase};
-use crate::event::{Event, TransportRequest};
+use crate::event::TransportRequest;
 use crate::reconnect::later;
 use crate::session::Session;
 
@@ -170,9 +170,6 @@ impl Client {
             return; // nothing is left
         };
         let messages = self.drop_unwritten();
-        if messages > 0 {
-            self.stats.unflushed += messages;
-            self.events.push_back(Event::Unflushed { messages });
-        }
+        self.report_unflushed(messages);
     }
 }

@@ -145,7 +145,7 @@ impl Client {
                 return;
             };
             if let Some(connection) = &mut self.connection {
-                connection.transmit.push(&packet, self.options.protocol);
+                connection.send_request(packet, self.options.protocol);
             }
         }
     }

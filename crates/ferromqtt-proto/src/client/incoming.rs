@@ -7,13 +7,16 @@
 use std::time::Instant;
 
 use super::Client;
+use crate::connection::row_of;
 use crate::error::{AcknowledgeError, DecodeError};
 use crate::event::Event;
 use crate::packet::{
     Ack, PacketId, PacketType, Properties, PropertyPlace, PublishPacket, QoS, ReasonCode,
 };
+use crate::packet_trace::Direction;
 use crate::session::{
-    Acknowledge, DeliveryId, DueAck, Message, Open, QueueId, Session, SessionChange, Unacknowledged,
+    Acknowledge, Arrival, DeliveryId, DueAck, Message, Needed, Open, QueueId, Session,
+    SessionChange, Unacknowledged,
 };
 use crate::slips::Slip;
 
@@ -58,7 +61,10 @@ impl Client {
         self.check_window(bytes)?;
         if self.session.inbound.release(id).is_some() {
             // The server uses one space of identifiers, so it is done with the QoS 2 message that had this one.
-            self.record(|| SessionChange::Released { packet_id: id });
+            let needed = self.record(true, || SessionChange::Released { packet_id: id });
+            if let Some(connection) = &mut self.connection {
+                connection.pubacks_need = needed; // those behind it wait in their order
+            }
         }
         if message.dup && self.comes_again(id, QoS::AtLeastOnce, bytes) {
             return self.send_due_acks(); // handed out before, and not acknowledged yet
@@ -77,16 +83,30 @@ impl Client {
         if self.session.inbound.takes_slot(id) {
             self.check_window(bytes)?;
         }
-        let session = &mut self.session;
-        if session.inbound.receive(id, bytes, message.dup) {
-            session.deliveries.replaces(id);
+        let arrival = self.session.inbound.receive(id, bytes, message.dup);
+        if arrival != Arrival::Known {
+            if arrival == Arrival::NewInDoubt {
+                let topic = message.topic.clone();
+                // Also in the record, as far as that comes: the identifier is no longer that of the message before.
+                self.record(false, || SessionChange::Released { packet_id: id });
+                (self.events).push_back(Event::PossibleDuplicate {
+                    topic,
+                    packet_id: id,
+                });
+            }
+            self.session.deliveries.replaces(id);
             let holds = self.deliver(message);
             return self.file(id, QoS::ExactlyOnce, bytes, &holds);
         }
         if !self.comes_again(id, QoS::ExactlyOnce, bytes) && !self.session.deliveries.holds_back(id)
         {
             // Handed out before (MQTT-4.3.3-10): only the answer was lost.
-            return self.file(id, QoS::ExactlyOnce, bytes, &[]);
+            let is_filed = !self.session.deliveries.none_waits();
+            let result = self.file(id, QoS::ExactlyOnce, bytes, &[]);
+            if is_filed {
+                self.session.deliveries.note_answered();
+            }
+            return result;
         }
         self.send_due_acks()
     }
@@ -121,7 +141,7 @@ impl Client {
         }
         match qos {
             QoS::ExactlyOnce => self.send_pubrec(Ack::success(id)),
-            _ => self.send_ack(PacketType::PubAck, Ack::success(id), Open::one(bytes)),
+            _ => self.send_puback(Ack::success(id), Open::one(bytes)),
         }
     }
 
@@ -134,7 +154,7 @@ impl Client {
         let open: Open = [
             self.session.deliveries.open_qos1(),
             self.session.inbound.open(),
-            connection.transmit.unsent_ends(),
+            connection.unsent_ends(),
         ]
         .into_iter()
         .sum();
@@ -256,7 +276,7 @@ impl Client {
         while let Some(due) = self.session.deliveries.next_due() {
             self.session.deliveries.moves(None);
             match due {
-                DueAck::PubAck(ack, slot) => self.send_ack(PacketType::PubAck, ack, slot)?,
+                DueAck::PubAck(ack, slot) => self.send_puback(ack, slot)?,
                 DueAck::PubRec(ack) => self.send_pubrec(ack)?,
             }
         }
@@ -270,15 +290,19 @@ impl Client {
             connection.limits.maximum_packet_size()
         });
         let ack = ack.within(limit);
-        let mut ended = Open::NONE;
         // By what the server will read: `within` may have left the Reason Code out.
         if ack.reason.is_error() {
             let released = self.session.inbound.release(packet_id); // no PUBREL follows
-            ended = released.unwrap_or_default();
-        } else {
-            self.record(|| SessionChange::Received { packet_id });
+            return self.send_ack(PacketType::PubRec, ack, released.unwrap_or_default(), 0);
         }
-        self.send_ack(PacketType::PubRec, ack, ended)
+        let needed = self.record(true, || SessionChange::Received { packet_id });
+        self.send_ack(PacketType::PubRec, ack, Open::NONE, needed)
+    }
+
+    /// Sends PUBACK, which waits only for the record that the same identifier stands for no QoS 2 message any more.
+    fn send_puback(&mut self, ack: Ack, ended: Open) -> Result<(), DecodeError> {
+        let needed = (self.connection.as_ref()).map_or(0, |connection| connection.pubacks_need);
+        self.send_ack(PacketType::PubAck, ack, ended, needed)
     }
 
     /// PUBREL ends the exchange: answers PUBCOMP.
@@ -288,27 +312,35 @@ impl Client {
             return Err(DecodeError::protocol("PUBREL came before PUBREC"));
         }
         let released = self.session.inbound.release(id);
-        let reason = if released.is_some() {
-            self.record(|| SessionChange::Released { packet_id: id });
-            ReasonCode::Success
+        let (reason, needed) = if released.is_some() {
+            let needed = self.record(true, || SessionChange::Released { packet_id: id });
+            (ReasonCode::Success, needed)
         } else {
-            ReasonCode::PacketIdentifierNotFound // answered all the same (MQTT-4.3.3-11)
+            // Answered all the same (MQTT-4.3.3-11).
+            (
+                ReasonCode::PacketIdentifierNotFound,
+                self.session.journal.second_halves(Direction::Received),
+            )
         };
         // A slot of the Receive Maximum was taken only if the message came on this connection (section 4.9).
         let ended = released.unwrap_or_default();
-        self.send_ack(PacketType::PubComp, Ack::new(id, reason), ended)
+        self.send_ack(PacketType::PubComp, Ack::new(id, reason), ended, needed)
     }
 
-    /// `ended` is the slot of the Receive Maximum that the server gets back if this ends an exchange.
-    fn send_ack(
+    /// `ended` is the slot of the Receive Maximum that the server gets back if this ends an exchange; `needed` is what the
+    /// answer waits for.
+    pub(super) fn send_ack(
         &mut self,
         packet_type: PacketType,
         ack: Ack,
         ended: Open,
+        needed: Needed,
     ) -> Result<(), DecodeError> {
         let version = self.options.protocol;
+        let is_written = (self.session.journal).is_written(row_of(packet_type), needed);
+        let needed = (!is_written).then_some(needed);
         match &mut self.connection {
-            Some(connection) => connection.acknowledge(packet_type, ack, version, ended),
+            Some(connection) => connection.acknowledge(packet_type, ack, version, ended, needed),
             None => Ok(()),
         }
     }

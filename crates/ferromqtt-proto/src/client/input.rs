@@ -280,7 +280,6 @@ impl Client {
         );
         connection.authentication = AuthExchange::Over;
         connection.accepted_at = Some(now);
-        connection.transmit.depend_on(self.session.journal.last()); // resends do, on changes of before
         if let Some(assigned) = &properties.assigned_client_identifier
             && self.client_identifier().is_empty()
         {
@@ -309,10 +308,13 @@ impl Client {
         if resumes {
             self.session.outbound.start_resending();
         } else {
-            self.session_lost();
+            let needs = self.session_lost();
+            self.hold_until_session_end_is_recorded(needs);
         }
         if is_doubtful {
             self.session.inbound.doubt();
+        } else if resumes {
+            self.session.journal.record_resumed();
         }
         self.open_claims(now, resumes);
         if !first && (!session_present || is_doubtful || self.is_restoring()) {

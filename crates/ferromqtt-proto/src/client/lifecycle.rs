@@ -10,7 +10,7 @@ use crate::event::{Delivery, Event, Outcome, TransportRequest};
 use crate::options::OnSessionLost;
 use crate::packet::{Connect, Disconnect, PINGREQ_LEN, Packet, ProtocolVersion, QoS, ReasonCode};
 use crate::reconnect::{self, Severity};
-use crate::session::{SessionChange, WaitingPublish};
+use crate::session::{Owner, SessionNeeds, WaitingPublish};
 
 impl Client {
     /// Asks for a connection. Nothing happens unless the client [is idle](Client::is_idle): when there is one, or one is
@@ -51,9 +51,10 @@ impl Client {
             return;
         };
         let clean_start = self.options.starts_clean(self.first);
-        if clean_start {
-            self.session_lost();
-        }
+        let needs = match clean_start {
+            true => self.session_lost(), // the old session has ended
+            false => self.record_connecting(),
+        };
         self.session.connections += 1;
         let number = self.session.connections;
         self.session.inbound.connection_opened(number);
@@ -74,12 +75,10 @@ impl Client {
             user_name: options.user_name.clone(),
             password: options.password.clone(),
         };
-        if clean_start {
-            connection.transmit.depend_on(self.session.journal.last()); // that the old session has ended
-        }
-        connection
-            .transmit
-            .push(&Packet::Connect(Box::new(connect)), options.protocol);
+        let connect = Packet::Connect(Box::new(connect));
+        let journal = &self.session.journal;
+        connection.held.hold_connect(connect, needs, journal);
+        connection.release_held(journal, options.protocol);
         self.connection = Some(connection);
         self.phase = ClientPhase::Handshake { deadline };
     }
@@ -236,6 +235,7 @@ impl Client {
             Some(_) => Some(now),
             None => self.retry_at(now, &cause, was_connected),
         };
+        let unflushed = unflushed + self.drop_held();
         self.session.outbound.stop_resending();
         self.end_deliveries();
         self.leaving = None;
@@ -357,8 +357,9 @@ impl Client {
 
     /// The session that was on the server is gone: it says so (MQTT-3.2.2-5), or CONNECT asks for a fresh one
     /// (MQTT-3.1.2-4). Publishes that were on its wire are settled (`docs/design/0005-lost-sessions.md`): QoS 1 goes out again, QoS 2 ends
-    /// as `SessionLost`, or goes out anew if asked. What nobody waits for any more is dropped, unless a store keeps it.
-    pub(super) fn session_lost(&mut self) {
+    /// as `SessionLost`, or as `Uncertain` for a store, or goes out anew if asked. What nobody waits for any more is dropped,
+    /// unless a store keeps it. Returns what waits until that is on record.
+    pub(super) fn session_lost(&mut self) -> SessionNeeds {
         self.session.inbound.clear();
         self.session.deliveries.clear();
         let (publishing, released) = self.session.outbound.take_on_the_wire();
@@ -378,20 +379,25 @@ impl Client {
                 anew.push((number, waiting));
             } else {
                 lost.extend(flow.owner);
-                self.record_finished(flow.key);
+                self.record_lost(flow.owner, flow.key);
             }
         }
         for (release, owner) in released {
             lost.extend(owner);
-            self.record_finished(release.key);
+            self.record_lost(owner, release.key);
         }
-        self.record(|| SessionChange::SessionLost);
+        let needs = self.session.journal.record_session_lost();
         self.session.ids.clear(); // requests hold none between connections
         self.session.outbound.put_first(anew);
         let anew = self.session.outbound.waiting_anew();
         self.session.suspicion.session_lost(anew);
         for owner in lost {
-            self.complete_publish(owner, Outcome::SessionLost);
+            let outcome = match owner {
+                Owner::Recorded(_) => Outcome::Uncertain,
+                Owner::Publish(_) | Owner::Request(_) => Outcome::SessionLost,
+            };
+            self.complete_publish(owner, outcome);
         }
+        needs
     }
 }

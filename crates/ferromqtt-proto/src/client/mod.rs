@@ -11,9 +11,11 @@ mod deliver;
 mod echoes;
 mod filter_request;
 mod filter_requests;
+mod held_publish;
 mod hold_back;
 mod incoming;
 mod input;
+mod journal;
 mod leaving;
 mod lifecycle;
 mod outgoing;
@@ -42,7 +44,7 @@ use crate::options::Options;
 use crate::packet_trace::PacketTrace;
 use crate::reconnect::{self, Backoff};
 use crate::servers::Servers;
-use crate::session::{JournalEntry, QueueId, QueueOptions, Session, SessionChange};
+use crate::session::{QueueId, QueueOptions, Session};
 use crate::slips::Slips;
 use crate::text::Utf8String;
 use crate::topic::TopicFilter;
@@ -150,6 +152,7 @@ impl Client {
         let versions = Versions::new(options.falls_back());
         let slips = Slips::new(options.strict);
         let lost_before = session.inbox.all_lost();
+        let was_unanswered = session.journal.is_connecting();
         let mut client = Self {
             options,
             session,
@@ -165,7 +168,7 @@ impl Client {
             assigned_identifier: None,
             connack: None,
             first: true,
-            was_unanswered: false,
+            was_unanswered,
             last_op: 0,
             correlation: Correlation::new(reconnect::mix(!seed)),
             leaving: None,
@@ -332,35 +335,9 @@ impl Client {
         self.session.inbox.take_lost(queue)
     }
 
-    /// The next change of the session to put on record, with [`Options::journal`]. Drain it after every call, before
-    /// [`Client::poll_transmit`]; entries may be written many at a time.
-    pub fn poll_journal(&mut self) -> Option<JournalEntry> {
-        self.session.journal.poll()
-    }
-
-    /// All entries up to the one numbered `sequence` are on record: the packets that depend on them may leave.
-    pub fn journal_written(&mut self, sequence: u64) {
-        self.session.journal.set_written(sequence);
-    }
-
     /// The session as it is now.
     pub const fn session(&self) -> &Session {
         &self.session
-    }
-
-    /// Records a change of the session. What is sent from now on depends on it.
-    fn record(&mut self, change: impl FnOnce() -> SessionChange) {
-        let sequence = self.session.journal.record(change);
-        if let Some(connection) = &mut self.connection {
-            connection.transmit.depend_on(sequence);
-        }
-    }
-
-    /// The exchange of the message with this key has ended, if it has one.
-    fn record_finished(&mut self, key: Option<u64>) {
-        if let Some(key) = key {
-            self.record(|| SessionChange::Finished { key });
-        }
     }
 
     /// Stops tracking `op` for the caller: no `Completed` event follows. What has not reached the wire is dropped. What has
@@ -375,6 +352,7 @@ impl Client {
     /// messages stay, sent or not.
     pub fn into_session(mut self) -> Session {
         self.keep_held_back_message_for_later();
+        self.drop_held();
         self.fail_all(&ConnectionError::Closed);
         self.session.outbound.stop_resending();
         self.end_deliveries();

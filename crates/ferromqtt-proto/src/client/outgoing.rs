@@ -7,13 +7,15 @@ use std::time::Instant;
 
 use super::publish::{check_profile, check_version};
 use super::{Client, ClientPhase};
-use crate::connection::NetworkConnection;
+use crate::connection::{HeldMessage, NetworkConnection};
 use crate::error::{DecodeError, InvalidPublish};
 use crate::event::{Delivery, Event, OpId, Outcome};
 use crate::options::OutgoingPolicy;
-use crate::packet::{Ack, Packet, PacketId, PacketType, PublishRef, QoS, ReasonCode};
+use crate::packet::{Ack, PacketId, PacketType, PublishRef, QoS, ReasonCode};
+use crate::packet_trace::Direction;
 use crate::session::{
-    Acknowledged, IdOwner, MessageExpiry, Open, Owner, Publish, SessionChange, WaitingPublish,
+    Acknowledged, IdOwner, MessageExpiry, Needed, Open, Owner, Publish, SessionChange,
+    WaitingPublish,
 };
 use crate::topic::TopicName;
 
@@ -100,7 +102,9 @@ impl Client {
         let Some(connection) = &mut self.connection else {
             return Ok(false);
         };
-        if connection.transmit.is_full() || !self.session.outbound.nothing_before() {
+        let is_held = connection.held.is_busy()
+            && (connection.held.awaits_session_end() || connection.held.has_publishes());
+        if connection.transmit.is_full() || is_held || !self.session.outbound.nothing_before() {
             return Ok(false);
         }
         if let Some(alias) = publish.properties.and_then(|it| it.topic_alias) {
@@ -137,12 +141,19 @@ impl Client {
     }
 
     /// Encodes publishes until a chunk is full: first those that a resumed session sends again (MQTT-4.4.0-1, MQTT-4.6.0-1),
-    /// then those that wait, both in order and as far as the server's Receive Maximum allows (MQTT-4.9.0-2).
+    /// then those that wait, both in order and as far as the server's Receive Maximum allows (MQTT-4.9.0-2). What has to be on
+    /// record first is recorded, and held.
     pub(super) fn encode_publishes(&mut self, now: Instant) {
         while let Some(connection) = &self.connection
             && !connection.transmit.is_full()
         {
-            let progress = if self.session.outbound.is_resending() {
+            let is_busy = connection.held.is_busy();
+            if is_busy && connection.held.awaits_session_end() {
+                return;
+            }
+            let progress = if is_busy && self.send_held(now) {
+                true
+            } else if self.session.outbound.is_resending() {
                 self.resend_one(now)
             } else {
                 self.send_one(now)
@@ -192,7 +203,18 @@ impl Client {
             }
             return true;
         }
+        let journal = &mut self.session.journal;
+        if journal.has_failed(Direction::Sent) && waiting.must_not_come_twice() {
+            if let Some(refused) = outbound.pop_waiting() {
+                let delivery = refused.delivery();
+                self.end_waiting(refused, Outcome::NotStored { delivery });
+            }
+            return true;
+        }
         if publish.qos == QoS::AtMostOnce {
+            if waiting.key.is_some() || connection.held.has_publishes() {
+                return self.hold_qos0();
+            }
             let Some(waiting) = outbound.pop_waiting() else {
                 return false;
             };
@@ -207,26 +229,23 @@ impl Client {
         if !connection.limits.has_slot() {
             return false;
         }
-        let journal = &mut self.session.journal;
-        let Some(flow) =
+        let Some((number, flow)) =
             outbound.start(&mut self.session.ids, connection.number, journal.next_key())
         else {
             return false; // all Packet Identifiers are in use: an acknowledgement frees one
         };
-        if let Some(key) = flow.key {
-            let sequence =
-                journal.record_sending(key, |is_on_record| flow.as_change(key, is_on_record));
-            connection.transmit.depend_on(sequence);
-        }
         connection.limits.take_slot();
-        connection.last_publish = Some(flow.id);
-        flow.sent_at = Some(now);
-        flow.begins_at = connection.transmit.end();
-        let packet = flow.publish.packet(Some(flow.id), false);
-        connection.send_publish(packet, version, |transmit, packet| {
-            transmit.push_publish(packet, &flow.publish.payload, version);
-        });
-        flow.ends_at = connection.transmit.end();
+        if let Some(key) = flow.key {
+            let holds = flow.waits_for_record();
+            let needed =
+                journal.record_sending(key, holds, |is_recorded| flow.as_change(key, is_recorded));
+            if !journal.is_written(Direction::Sent, needed) || connection.held.has_publishes() {
+                flow.hold();
+                (connection.held).hold_publish(HeldMessage::InFlight(number), needed);
+                return true;
+            }
+        }
+        connection.send_in_flight(now, flow, version);
         true
     }
 
@@ -239,9 +258,15 @@ impl Client {
         };
         let version = self.options.protocol;
         let outbound = &mut self.session.outbound;
+        let journal = &self.session.journal;
+        let needed = journal.second_halves(Direction::Sent);
+        let is_written = journal.is_written(Direction::Sent, needed);
+        if !is_written && outbound.resends_release() && !journal.has_failed(Direction::Sent) {
+            return false; // what follows keeps behind it
+        }
         if let Some(id) = outbound.next_release() {
-            let pubrel = Packet::PubRel(Ack::success(id));
-            connection.transmit.push(&pubrel, version);
+            // No bound is exceeded: there is one for each Packet Identifier.
+            let _ = self.send_ack(PacketType::PubRel, Ack::success(id), Open::NONE, needed);
             return true;
         }
         let Some((number, flow)) = outbound.next_resend() else {
@@ -301,7 +326,7 @@ impl Client {
     pub(super) fn retire(&mut self, packet_id: PacketId) {
         if let Some(owner) = self.session.ids.owner_mut(packet_id) {
             *owner = IdOwner::GivenUp;
-            self.record(|| SessionChange::Retired { packet_id });
+            self.record(false, || SessionChange::Retired { packet_id });
         }
     }
 
@@ -348,15 +373,16 @@ impl Client {
                     self.session.ids.owner_mut(id),
                 ) {
                     *owner = IdOwner::Release(released.number);
-                    if let Some(key) = released.key {
-                        self.record(|| SessionChange::Releasing { key });
-                    }
+                    return self.on_released(id, released);
                 }
-                self.send_pubrel(Ack::success(id))
+                Ok(())
             }
             _ if ack.reason.is_error() => Ok(()), // that ends an exchange, and nothing answers it (MQTT-4.3.3-4)
-            Some(IdOwner::Release(_)) => self.send_pubrel(Ack::success(id)),
-            _ => self.send_pubrel(Ack::new(id, ReasonCode::PacketIdentifierNotFound)),
+            Some(IdOwner::Release(_)) => {
+                let needed = self.session.journal.second_halves(Direction::Sent);
+                self.send_pubrel(Ack::success(id), needed)
+            }
+            _ => self.send_pubrel(Ack::new(id, ReasonCode::PacketIdentifierNotFound), 0),
         }
     }
 
@@ -379,14 +405,8 @@ impl Client {
         });
     }
 
-    fn send_pubrel(&mut self, ack: Ack) -> Result<(), DecodeError> {
-        let version = self.options.protocol;
-        match &mut self.connection {
-            Some(connection) => {
-                connection.acknowledge(PacketType::PubRel, ack, version, Open::NONE)
-            }
-            None => Ok(()),
-        }
+    pub(super) fn send_pubrel(&mut self, ack: Ack, needed: Needed) -> Result<(), DecodeError> {
+        self.send_ack(PacketType::PubRel, ack, Open::NONE, needed)
     }
 
     /// PUBCOMP ends the exchange of a QoS 2 publish.

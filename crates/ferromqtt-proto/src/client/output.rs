@@ -25,8 +25,7 @@ impl Client {
             self.leave_when_done(now);
         }
         let connection = self.connection.as_mut()?;
-        let written = self.session.journal.written();
-        let chunk = connection.transmit.pop(written, limit.max(1))?;
+        let chunk = connection.transmit.pop(limit.max(1))?;
         let handed_over = connection.transmit.handed_over();
         connection.keep_alive.sent(now, handed_over);
         Some(chunk)
@@ -64,7 +63,8 @@ impl Client {
         }
     }
 
-    /// How many bytes are encoded and not handed over yet: a driver flushes early when this is large.
+    /// How many bytes are encoded and not handed over yet: a driver flushes early when this is large. Packets that
+    /// [wait for a store](Client::held_packets) are not encoded.
     pub fn pending_transmit(&self) -> usize {
         self.connection
             .as_ref()

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::Client;
 use crate::error::InvalidPublish;
 use crate::event::{Delivery, OpId};
+use crate::packet_trace::Direction;
 use crate::session::{MessageExpiry, Owner, Publish, SessionChange, WaitingPublish};
 
 impl Client {
@@ -16,8 +17,8 @@ impl Client {
     /// `keep_latest` whether a newer one to the same topic takes its place; both are recorded too. A Topic Alias, which belongs to one connection, is taken out of the message.
     ///
     /// # Errors
-    /// What is wrong with the message by itself, and by the limits of the server if there is a connection. Nothing is
-    /// recorded then.
+    /// What is wrong with the message by itself, and by the limits of the server if there is a connection; and
+    /// [`InvalidPublish::StoreFailed`] while the store [has failed](Self::journal_failed). Nothing is recorded then.
     pub fn record_accepted(
         &mut self,
         publish: &mut Publish,
@@ -28,8 +29,12 @@ impl Client {
             properties.topic_alias = None;
         }
         self.check_publish(publish.packet(None, false))?;
-        let key = self.session.journal.draw_key();
-        self.session.journal.record(|| SessionChange::Accepted {
+        let journal = &mut self.session.journal;
+        if journal.has_failed(Direction::Sent) {
+            return Err(InvalidPublish::StoreFailed);
+        }
+        let key = journal.draw_key();
+        journal.record(false, || SessionChange::Accepted {
             key,
             publish: publish.clone(),
             expires_in,
@@ -50,7 +55,7 @@ impl Client {
     /// [`withdraw`](Self::withdraw) takes the message back by.
     ///
     /// # Errors
-    /// As [`record_accepted`](Self::record_accepted). The store still has the message then.
+    /// What is wrong with the message, as [`record_accepted`](Self::record_accepted) says. The store still has it then.
     pub fn publish_recorded(
         &mut self,
         now: Instant,

@@ -12,7 +12,9 @@ impl Client {
     /// connection. If the server ended it now, the reason could be either packet.
     pub(super) fn is_isolating(&self) -> bool {
         self.session.suspicion.is_one_at_a_time()
-            && (self.last_in_flight().is_some() || self.requests.any_unanswered())
+            && (self.last_in_flight().is_some()
+                || self.holds_publishes()
+                || self.requests.any_unanswered())
     }
 
     /// The QoS 1 or 2 PUBLISH that was sent last on this connection, if it is unacknowledged: its number.

@@ -3,11 +3,12 @@
 use super::NetworkConnection;
 use crate::error::DecodeError;
 use crate::packet::{Ack, PacketType, ProtocolVersion, ReasonCode};
-use crate::session::Open;
+use crate::session::{Needed, Open};
 
 impl NetworkConnection {
     /// Answers a packet of the server, within its Maximum Packet Size (MQTT-3.2.2-15). `ended` is the slot of the Receive
-    /// Maximum that the server gets back if this ends an exchange.
+    /// Maximum that the server gets back if this ends an exchange; `needed` is what the answer waits for, if that is not on record
+    /// yet.
     ///
     /// # Errors
     /// When the server asks for answers without reading them: they would accumulate without bound.
@@ -17,10 +18,16 @@ impl NetworkConnection {
         answer: Ack,
         version: ProtocolVersion,
         ended: Open,
+        needed: Option<Needed>,
     ) -> Result<(), DecodeError> {
         let answer = answer.within(self.limits.maximum_packet_size());
-        (self.transmit).push_answer(packet_type, &answer, version, ended);
-        if self.transmit.unsent_answers() > MOST_UNSENT_ANSWERS {
+        if needed.is_none() && self.held.lets_through(packet_type) {
+            (self.transmit).push_answer(packet_type, &answer, version, ended);
+        } else {
+            let needed = needed.unwrap_or_default();
+            (self.held).hold_answer(packet_type, answer, ended, needed);
+        }
+        if self.transmit.unsent_answers() + self.held.answers() > MOST_UNSENT_ANSWERS {
             return Err(DecodeError {
                 reason: ReasonCode::ReceiveMaximumExceeded,
                 what: "the server asks for more and more answers, and reads none of them",

@@ -3,6 +3,7 @@
 mod acknowledge;
 mod authentication;
 mod echoes;
+mod held;
 mod keep_alive;
 mod limits;
 mod topic_alias;
@@ -10,6 +11,7 @@ mod transmit;
 
 pub(crate) use authentication::AuthExchange;
 use echoes::Echoes;
+pub(crate) use held::{HeldMessage, HeldPackets, row_of};
 pub(crate) use keep_alive::{KeepAlive, KeepAliveAction};
 pub use keep_alive::{Progress, TcpProgress};
 pub use limits::ServerLimits;
@@ -22,7 +24,8 @@ pub use transmit::{CHUNK, LARGE_PAYLOAD};
 use std::time::Instant;
 
 use crate::options::Options;
-use crate::packet::{PacketId, PacketLimits, Properties, ProtocolVersion, PublishRef};
+use crate::packet::{Packet, PacketId, PacketLimits, Properties, ProtocolVersion, PublishRef};
+use crate::session::{InFlight, Journal, Needed, Open};
 
 /// What a Topic Alias may add to a packet: the property, and one byte more for each of two lengths.
 const LONGEST_GROWTH: usize = 3 + 2;
@@ -46,6 +49,10 @@ pub(crate) struct NetworkConnection {
     pub(crate) echoes: Echoes,
     pub(crate) limits: Limits,
     pub(crate) transmit: Transmit,
+    /// What waits for a store before it is encoded.
+    pub(crate) held: HeldPackets,
+    /// What PUBACKs wait for, in the row of received messages: almost always nothing.
+    pub(crate) pubacks_need: Needed,
     pub(crate) accepted_at: Option<Instant>,
     /// The QoS 1 or 2 PUBLISH that was sent last.
     pub(crate) last_publish: Option<PacketId>,
@@ -81,10 +88,33 @@ impl NetworkConnection {
             echoes: Echoes::default(),
             limits: Limits::new(&Properties::default(), options),
             transmit: Transmit::default(),
+            held: HeldPackets::default(),
+            pubacks_need: 0,
             accepted_at: None,
             last_publish: None,
             sent_qos0_before: 0,
         }
+    }
+
+    /// Sends SUBSCRIBE or UNSUBSCRIBE, or holds it.
+    pub(crate) fn send_request(&mut self, packet: Packet, version: ProtocolVersion) {
+        if self.held.lets_requests_through() {
+            self.transmit.push(&packet, version);
+        } else {
+            self.held.hold_request(packet);
+        }
+    }
+
+    /// Encodes what a store has let go, but for PUBLISHes.
+    pub(crate) fn release_held(&mut self, journal: &Journal, version: ProtocolVersion) {
+        self.held.release(journal, &mut self.transmit, version);
+    }
+
+    /// The messages whose last answer has not been handed over.
+    pub(crate) fn unsent_ends(&self) -> Open {
+        [self.transmit.unsent_ends(), self.held.ended()]
+            .into_iter()
+            .sum()
     }
 
     /// Encodes a PUBLISH that was not sent before, with the Topic Alias that the application has chosen, or with one of the
@@ -115,6 +145,23 @@ impl NetworkConnection {
             ..publish
         };
         push(&mut self.transmit, aliased);
+    }
+
+    /// Encodes a QoS 1 or 2 PUBLISH that is in flight from now on.
+    pub(crate) fn send_in_flight(
+        &mut self,
+        now: Instant,
+        flow: &mut InFlight,
+        version: ProtocolVersion,
+    ) {
+        self.last_publish = Some(flow.id);
+        flow.sent_at = Some(now);
+        flow.begins_at = self.transmit.end();
+        let packet = flow.publish.packet(Some(flow.id), false);
+        self.send_publish(packet, version, |transmit, packet| {
+            transmit.push_publish(packet, &flow.publish.payload, version);
+        });
+        flow.ends_at = self.transmit.end();
     }
 
     /// Encodes a PUBLISH that an earlier connection has carried: with its topic, and without an alias (MQTT-3.3.2-7).

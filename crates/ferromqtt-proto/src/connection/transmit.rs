@@ -42,14 +42,11 @@ impl ChunkContents {
 struct OutgoingChunk {
     bytes: Bytes,
     contents: ChunkContents,
-    /// The change of the session that must be on record before this may leave.
-    needs: u64,
 }
 
 debug_fields!(OutgoingChunk {
     bytes: length,
-    contents,
-    needs
+    contents
 });
 
 #[derive(Default)]
@@ -62,8 +59,6 @@ pub(crate) struct Transmit {
     contents: ChunkContents,
     /// Bytes handed over so far.
     handed_over: u64,
-    /// What the bytes that are appended now depend on.
-    needs: u64,
 }
 
 debug_fields!(Transmit {
@@ -73,7 +68,6 @@ debug_fields!(Transmit {
     len,
     contents,
     handed_over,
-    needs,
 });
 
 impl Transmit {
@@ -191,25 +185,15 @@ impl Transmit {
         self.chunks.push_back(OutgoingChunk {
             bytes: payload.clone(),
             contents,
-            needs: self.needs,
         });
     }
 
-    /// From here on, what is appended depends on the change numbered `change`, and with it the chunk that it joins: one
-    /// write to a store, and one to the transport, serve many packets.
-    pub(crate) const fn depend_on(&mut self, change: u64) {
-        self.needs = change;
-    }
-
-    /// The next chunk for the transport, when all that it depends on is `written`; of one longer than `limit`, its front.
-    pub(crate) fn pop(&mut self, written: u64, limit: usize) -> Option<Bytes> {
+    /// The next chunk for the transport; of one longer than `limit`, its front.
+    pub(crate) fn pop(&mut self, limit: usize) -> Option<Bytes> {
         if self.chunks.is_empty() {
-            self.finish_chunk(); // so that what comes later does not hold up what is there
+            self.finish_chunk();
         }
         let front = self.chunks.front_mut()?;
-        if front.needs > written {
-            return None;
-        }
         if front.bytes.len() > limit {
             self.len -= limit;
             self.handed_over += limit as u64;
@@ -239,7 +223,6 @@ impl Transmit {
             self.chunks.push_back(OutgoingChunk {
                 bytes: std::mem::take(&mut self.current).freeze(),
                 contents: std::mem::take(&mut self.contents_of_current),
-                needs: self.needs,
             });
         }
     }
@@ -270,19 +253,19 @@ mod tests {
             transmit.push_publish(header(payload), payload, ProtocolVersion::V311);
         }
         assert_eq!(transmit.unflushed(), 4);
-        let first = transmit.pop(0, usize::MAX).unwrap();
+        let first = transmit.pop(usize::MAX).unwrap();
         assert_eq!(transmit.unflushed(), 2, "the third is not complete");
         assert_eq!(
             &first[..],
             b"\x30\x04\x00\x01tx\x30\x04\x00\x01tx\x30\x83\x20\x00\x01t"
         );
-        let second = transmit.pop(0, usize::MAX).unwrap();
+        let second = transmit.pop(usize::MAX).unwrap();
         assert_eq!(second.as_ptr(), large.as_ptr());
         assert_eq!(
-            &transmit.pop(0, usize::MAX).unwrap()[..],
+            &transmit.pop(usize::MAX).unwrap()[..],
             b"\x30\x04\x00\x01tx"
         );
-        assert_eq!(transmit.pop(0, usize::MAX), None);
+        assert_eq!(transmit.pop(usize::MAX), None);
         assert!(transmit.is_empty());
         assert_eq!(transmit.unflushed(), 0);
     }
@@ -296,10 +279,7 @@ mod tests {
         assert_eq!(transmit.end(), 2);
         let fits = transmit.push_within(2, &Packet::PingReq, ProtocolVersion::V5);
         assert_eq!(fits, Ok(()));
-        assert_eq!(
-            &transmit.pop(0, usize::MAX).unwrap()[..],
-            [0xC0, 0, 0xC0, 0]
-        );
+        assert_eq!(&transmit.pop(usize::MAX).unwrap()[..], [0xC0, 0, 0xC0, 0]);
         assert!(transmit.is_empty());
     }
 
@@ -309,27 +289,14 @@ mod tests {
         let large = Bytes::from(vec![7; 3 * LARGE_PAYLOAD]);
         transmit.push_publish(header(&large), &large, ProtocolVersion::V311);
         let end = transmit.end();
-        assert_eq!(transmit.pop(0, LARGE_PAYLOAD).unwrap().len(), 6);
+        assert_eq!(transmit.pop(LARGE_PAYLOAD).unwrap().len(), 6);
         for unflushed in [1, 1, 0] {
-            let slice = transmit.pop(0, LARGE_PAYLOAD).unwrap();
+            let slice = transmit.pop(LARGE_PAYLOAD).unwrap();
             assert_eq!(slice.len(), LARGE_PAYLOAD);
             assert_eq!(transmit.unflushed(), unflushed);
             assert_eq!(transmit.end(), end);
         }
         assert!(transmit.is_empty());
         assert_eq!(transmit.handed_over(), end);
-    }
-
-    #[test]
-    fn bytes_wait_for_the_change_they_depend_on_and_for_nothing_later() {
-        let mut transmit = Transmit::default();
-        transmit.depend_on(1);
-        transmit.push(&Packet::PingReq, ProtocolVersion::V5);
-        assert_eq!(transmit.pop(0, usize::MAX), None);
-        transmit.depend_on(2);
-        transmit.push(&Packet::PingResp, ProtocolVersion::V5);
-        assert_eq!(&transmit.pop(1, usize::MAX).unwrap()[..], [0xC0, 0]);
-        assert_eq!(transmit.pop(1, usize::MAX), None);
-        assert_eq!(&transmit.pop(2, usize::MAX).unwrap()[..], [0xD0, 0]);
     }
 }

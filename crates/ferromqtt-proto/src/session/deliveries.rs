@@ -46,6 +46,8 @@ struct UnansweredMessage {
     holds: Vec<DeliveryId>,
     /// How many of these have not let go.
     held_by: usize,
+    /// PUBREC has answered it on an earlier connection.
+    was_answered: bool,
 }
 
 /// What holds a message back.
@@ -147,9 +149,24 @@ impl Deliveries {
             answer: Ack::success(id),
             holds: holds.to_vec(),
             held_by: holds.len(),
+            was_answered: false,
         };
         self.unanswered.push(number, unanswered);
         self.enter(number, id, qos, bytes);
+    }
+
+    /// The message that was filed last had a PUBREC on an earlier connection.
+    pub(crate) fn note_answered(&mut self) {
+        if let Some(last) = self.unanswered.get_mut(self.last_number) {
+            last.was_answered = true;
+        }
+    }
+
+    /// Identifiers of QoS 2 messages that no PUBREC has answered, so that the server may send each to be handed out again.
+    pub(crate) fn never_answered(&self) -> impl Iterator<Item = PacketId> {
+        (self.unanswered.iter())
+            .filter(|(_, it)| it.qos == QoS::ExactlyOnce && !it.was_answered)
+            .map(|(_, it)| it.answer.packet_id)
     }
 
     fn enter(&mut self, number: u64, id: PacketId, qos: QoS, bytes: usize) {

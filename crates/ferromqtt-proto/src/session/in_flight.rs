@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{MessageExpiry, Publish, SessionChange};
 use crate::event::{Delivery, OpId};
-use crate::packet::{MESSAGE_OVERHEAD, PacketId};
+use crate::packet::{MESSAGE_OVERHEAD, PacketId, QoS};
 
 /// Whom the outcome of a publish is reported to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,21 +65,48 @@ impl WaitingPublish {
         self.owner.is_some_and(Owner::is_recorded)
     }
 
+    /// Whether it goes out only with a record: at QoS 2, and at QoS 0 for a store, which would send it again after a crash.
+    pub(crate) fn must_not_come_twice(&self) -> bool {
+        match self.publish.qos {
+            QoS::AtMostOnce => self.key.is_some(),
+            QoS::AtLeastOnce => false,
+            QoS::ExactlyOnce => true,
+        }
+    }
+
+    /// Its acceptance, if a store has it and it was never sent.
+    pub(crate) fn as_accepted(&self, now: Instant) -> Option<SessionChange> {
+        let key = self
+            .key
+            .filter(|_| self.is_recorded() && !self.resent_as_new)?;
+        let end = self.expiry.as_ref().map(MessageExpiry::end);
+        Some(SessionChange::Accepted {
+            key,
+            publish: self.publish.clone(),
+            expires_in: end.map(|end| end.saturating_duration_since(now)),
+            keep_latest: false, // only the queue that has accepted it knows
+        })
+    }
+
     /// Whether it must not be sent any more at `now`. Otherwise its Message Expiry Interval is what is left of it.
     pub(crate) fn has_expired(&mut self, now: Instant) -> bool {
-        let Some(expiry) = &self.expiry else {
-            return false;
-        };
-        if expiry.is_over(now) {
-            return true;
-        }
-        let properties = self.publish.properties.as_mut();
-        if let Some(interval) = properties.and_then(|it| it.message_expiry_interval.as_mut()) {
-            *interval = expiry.left(now);
-        }
-        false
+        (self.expiry.as_ref()).is_some_and(|expiry| has_expired(&mut self.publish, expiry, now))
     }
 }
+
+fn has_expired(publish: &mut Publish, expiry: &MessageExpiry, now: Instant) -> bool {
+    if expiry.is_over(now) {
+        return true;
+    }
+    let properties = publish.properties.as_mut();
+    if let Some(interval) = properties.and_then(|it| it.message_expiry_interval.as_mut()) {
+        *interval = expiry.left(now);
+    }
+    false
+}
+
+/// Where a PUBLISH of a connection lies that is not encoded, and so was never sent: behind all bytes.
+const HELD: u64 = u64::MAX;
 
 /// A QoS 1 or 2 PUBLISH that was sent and awaits PUBACK or PUBREC.
 #[derive(Debug)]
@@ -94,7 +121,7 @@ pub(crate) struct InFlight {
     pub(crate) connection: u64,
     /// When that was; `None` before it is sent.
     pub(crate) sent_at: Option<Instant>,
-    /// How many bytes of that connection are before it.
+    /// How many bytes of that connection are before it. More than there can be while it is [held](Self::hold).
     pub(crate) begins_at: u64,
     /// How many bytes of that connection are handed over with it, when it is sent for the first time there; otherwise 0.
     pub(crate) ends_at: u64,
@@ -103,6 +130,25 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
+    /// It waits for a store, and is not encoded yet.
+    pub(crate) const fn hold(&mut self) {
+        self.begins_at = HELD;
+        self.ends_at = HELD;
+    }
+
+    /// Whether its PUBLISH leaves only when that is on record. Not at QoS 1 if a store has accepted it: a server keeps no state
+    /// for that, and nobody learns that a message is stored before it is.
+    pub(crate) fn waits_for_record(&self) -> bool {
+        self.publish.qos == QoS::ExactlyOnce || !self.owner.is_some_and(Owner::is_recorded)
+    }
+
+    /// Whether it was held so long that it must not be sent any more, as [`WaitingPublish::has_expired`]. One that was on a wire
+    /// before is sent in any case.
+    pub(crate) fn has_expired(&mut self, now: Instant) -> bool {
+        !self.resent_as_new
+            && (self.expiry.as_ref()).is_some_and(|it| has_expired(&mut self.publish, it, now))
+    }
+
     /// What goes on record before it goes out.
     pub(crate) fn as_change(&self, key: u64, is_on_record: bool) -> SessionChange {
         let packet_id = self.id;

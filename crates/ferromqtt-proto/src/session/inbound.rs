@@ -18,6 +18,18 @@ pub(crate) struct Inbound {
     doubted: u64,
 }
 
+/// What a QoS 2 PUBLISH is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// A message to be handed out.
+    New,
+    /// The same, under an identifier of an earlier message that was not released. It may be that message again, from a server that
+    /// has not set DUP.
+    NewInDoubt,
+    /// It came before, and must not be handed out again.
+    Known,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Received {
     /// Number of the connection on which it came last.
@@ -38,6 +50,11 @@ impl Inbound {
         self.doubted = self.connection;
     }
 
+    /// Whether any identifier is remembered.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.received.is_empty()
+    }
+
     pub(crate) const fn open(&self) -> Open {
         self.open
     }
@@ -47,16 +64,20 @@ impl Inbound {
         (self.received.get(&id)).is_none_or(|it| it.connection != self.connection)
     }
 
-    /// Notes a QoS 2 PUBLISH of so many bytes; `false` if it came before and must not be handed out again. In a session that
-    /// is in doubt, one without the DUP flag is another message: the server would have set it (MQTT-3.3.1-1).
-    pub(crate) fn receive(&mut self, id: PacketId, bytes: usize, dup: bool) -> bool {
+    /// Notes a QoS 2 PUBLISH of so many bytes. In a session that is in doubt, one without the DUP flag is another message than
+    /// the one before: the server would have set it (MQTT-3.3.1-1).
+    pub(crate) fn receive(&mut self, id: PacketId, bytes: usize, dup: bool) -> Arrival {
         let connection = self.connection;
         let before = self.received.insert(id, Received { connection, bytes });
         if let Some(before) = before {
             self.open.subtract(self.slot_of(before));
         }
         self.open.add(Open::one(bytes));
-        before.is_none_or(|it| !dup && it.connection < self.doubted)
+        match before {
+            None => Arrival::New,
+            Some(before) if !dup && before.connection < self.doubted => Arrival::NewInDoubt,
+            Some(_) => Arrival::Known,
+        }
     }
 
     /// The identifier stands for nothing any more: PUBREL came, or PUBREC refused the message. Tells the slot that

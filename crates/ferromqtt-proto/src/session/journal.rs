@@ -1,11 +1,13 @@
 //! The seam to a store that keeps a session when the process does not live on: changes in their order, and which of them
-//! are on record. Packets that depend on a change are held until it is (`docs/design/0008-journal.md`).
+//! are on record. Packets that depend on a change are held until it is (`docs/design/0008-journal.md`,
+//! `docs/design/0063-store-seam.md`).
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Publish;
 use crate::packet::PacketId;
+use crate::packet_trace::Direction;
 
 /// A change of a session's state (section 4.1), for a store.
 ///
@@ -64,8 +66,25 @@ pub enum SessionChange {
         /// The Packet Identifier.
         packet_id: PacketId,
     },
-    /// The server has lost the session: messages not finished go out anew, and nothing received is remembered.
-    SessionLost,
+    /// The server has lost the session in which this QoS 2 message was on its way: whether it came is unknown, and it is not sent
+    /// again. The store keeps it apart ([`Outcome::Uncertain`](crate::Outcome::Uncertain)).
+    Uncertain {
+        /// The message.
+        key: u64,
+    },
+    /// CONNECT goes out while identifiers of received QoS 2 messages are remembered. The server may answer that it has no
+    /// session, and then none of them means anything. Until [`Resumed`](Self::Resumed) or
+    /// [`SessionLost`](Self::SessionLost) follows, a PUBLISH without the DUP flag under one of them is a new message.
+    Connecting,
+    /// The server has resumed the session: what was received before the last [`Connecting`](Self::Connecting) is still
+    /// remembered.
+    Resumed,
+    /// The server has lost the session. Of messages sent: those not finished go out again as new ones. Of messages received:
+    /// none is remembered. Each row of the journal has its own.
+    SessionLost {
+        /// Which row.
+        direction: Direction,
+    },
     /// The message with this Packet Identifier was given up without an acknowledgement, and the server may still hold it: the
     /// identifier stays unused until the session ends, also when all else of the message is forgotten.
     Retired {
@@ -74,21 +93,72 @@ pub enum SessionChange {
     },
 }
 
+impl SessionChange {
+    /// The row of the journal that this change belongs to: of messages that the client sends, or that it receives.
+    pub const fn direction(&self) -> Direction {
+        match self {
+            Self::Received { .. } | Self::Released { .. } | Self::Connecting | Self::Resumed => {
+                Direction::Received
+            }
+            Self::SessionLost { direction } => *direction,
+            Self::Accepted { .. }
+            | Self::Publishing { .. }
+            | Self::Sending { .. }
+            | Self::Releasing { .. }
+            | Self::Finished { .. }
+            | Self::Uncertain { .. }
+            | Self::Retired { .. } => Direction::Sent,
+        }
+    }
+}
+
 /// A change and its number.
+///
+/// There are two rows of entries, one for each [direction](Self::direction), which may be kept by two stores. A packet waits for
+/// entries of its own direction. Entries of one row are to be written in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalEntry {
-    /// Numbers are given in order, from 1, without a gap.
+    /// Numbers are given in order in each row, from 1, without a gap.
     pub sequence: u64,
     /// What changed.
     pub change: SessionChange,
+    /// Whether a packet waits until this entry is on record. A store that writes many entries at a time need not hurry with
+    /// the others.
+    pub holds: bool,
+}
+
+impl JournalEntry {
+    /// The row that the entry belongs to.
+    pub const fn direction(&self) -> Direction {
+        self.change.direction()
+    }
+}
+
+/// What a packet waits for: the number of an entry in one of the rows, or 0 for nothing.
+pub(crate) type Needed = u64;
+
+/// No entry that there is: what waits for it waits until the store [begins a new record](Journal::begin).
+const NEVER: Needed = u64::MAX;
+
+/// The entries of one direction.
+#[derive(Debug, Default)]
+struct JournalRow {
+    /// The number given last, and the number up to which all is on record.
+    last: u64,
+    written: u64,
+    /// What the last [`SessionChange::Releasing`] or [`SessionChange::Released`] has packets wait for.
+    second_halves: Needed,
+    /// The store has failed: nothing is recorded until it begins a new record.
+    has_failed: bool,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     enabled: bool,
-    /// The number given last, and the number up to which all is on record.
-    pub(super) last: u64,
-    pub(super) written: u64,
+    sent: JournalRow,
+    received: JournalRow,
+    /// The number of a [`SessionChange::Connecting`] that no entry answers yet.
+    connecting: Option<Needed>,
     /// The key given last.
     last_key: u64,
     /// Not handed to the store yet. As many as there are exchanges under way, since packets are held until they are, and
@@ -102,7 +172,25 @@ impl Journal {
         self.enabled = enabled;
         if !enabled {
             self.entries.clear();
-            self.written = self.last;
+            for row in [&mut self.sent, &mut self.received] {
+                row.written = row.last;
+                row.has_failed = false;
+                row.second_halves = 0;
+            }
+        }
+    }
+
+    const fn row(&self, direction: Direction) -> &JournalRow {
+        match direction {
+            Direction::Sent => &self.sent,
+            Direction::Received => &self.received,
+        }
+    }
+
+    const fn row_mut(&mut self, direction: Direction) -> &mut JournalRow {
+        match direction {
+            Direction::Sent => &mut self.sent,
+            Direction::Received => &mut self.received,
         }
     }
 
@@ -122,43 +210,164 @@ impl Journal {
         self.last_key = self.last_key.max(key);
     }
 
-    /// Records that the message with this key is about to be sent; `change` learns whether it was on record before.
+    /// Records that the message with this key is about to be sent; `change` learns whether it was recorded before. Returns what
+    /// its PUBLISH waits for.
     pub(crate) fn record_sending(
         &mut self,
         key: u64,
+        holds: bool,
         change: impl FnOnce(bool) -> SessionChange,
-    ) -> u64 {
-        let is_on_record = key <= self.last_key;
+    ) -> Needed {
+        let is_recorded = key <= self.last_key;
         self.note_key(key);
-        self.record(|| change(is_on_record))
+        let holds = holds && !self.sent.has_failed; // what must not go then does not come here
+        self.record(holds, || change(is_recorded))
     }
 
-    /// Records a change, and tells what packets depend on from now on.
-    pub(crate) fn record(&mut self, change: impl FnOnce() -> SessionChange) -> u64 {
-        if self.enabled {
-            self.last += 1;
+    /// Records a change. Returns what packets that depend on it wait for.
+    pub(crate) fn record(&mut self, holds: bool, change: impl FnOnce() -> SessionChange) -> Needed {
+        if !self.enabled {
+            return 0;
+        }
+        let change = change();
+        let is_second_half = matches!(
+            change,
+            SessionChange::Releasing { .. } | SessionChange::Released { .. }
+        );
+        let row = self.row_mut(change.direction());
+        let sequence = match row.has_failed {
+            true => NEVER,
+            false => row.last + 1,
+        };
+        if is_second_half {
+            row.second_halves = sequence;
+        }
+        if !row.has_failed {
+            row.last = sequence;
             self.entries.push_back(JournalEntry {
-                sequence: self.last,
-                change: change(),
+                sequence,
+                change,
+                holds,
             });
         }
-        self.last
+        if holds { sequence } else { 0 }
+    }
+
+    /// Records that CONNECT goes out while received identifiers are remembered, unless an earlier one is still unanswered.
+    /// Returns what it waits for.
+    pub(crate) fn record_connecting(&mut self) -> Needed {
+        if let Some(needed) = self.connecting
+            && needed != NEVER
+        {
+            return needed;
+        }
+        let needed = self.record(true, || SessionChange::Connecting);
+        self.connecting = self.enabled.then_some(needed);
+        needed
+    }
+
+    /// Records that the server has the session still, if a CONNECT on record asks for that.
+    pub(crate) fn record_resumed(&mut self) {
+        if self.connecting.take().is_some() {
+            self.record(false, || SessionChange::Resumed);
+        }
+    }
+
+    /// Records in both rows that the server has lost the session.
+    pub(crate) fn record_session_lost(&mut self) -> SessionNeeds {
+        self.connecting = None;
+        let mut lost = |direction| self.record(true, || SessionChange::SessionLost { direction });
+        SessionNeeds {
+            sent: lost(Direction::Sent),
+            received: lost(Direction::Received),
+        }
+    }
+
+    /// An entry of this number was read from a store.
+    pub(super) fn note_read(&mut self, direction: Direction, sequence: u64) {
+        let row = self.row_mut(direction);
+        row.last = row.last.max(sequence);
+        row.written = row.last;
+    }
+
+    /// The entries that were read say that a CONNECT was sent, and not how it was answered.
+    pub(super) const fn set_connecting(&mut self, is_unanswered: bool) {
+        self.connecting = if is_unanswered { Some(0) } else { None };
+    }
+
+    /// Whether a CONNECT is recorded that no entry answers.
+    pub(crate) const fn is_connecting(&self) -> bool {
+        self.connecting.is_some()
     }
 
     pub(crate) fn poll(&mut self) -> Option<JournalEntry> {
         self.entries.pop_front()
     }
 
-    /// The store has all changes up to `sequence`.
-    pub(crate) fn set_written(&mut self, sequence: u64) {
-        self.written = self.written.max(sequence.min(self.last));
+    /// The store has all changes of a row up to `sequence`.
+    pub(crate) fn set_written(&mut self, direction: Direction, sequence: u64) {
+        let row = self.row_mut(direction);
+        if !row.has_failed {
+            row.written = row.written.max(sequence.min(row.last));
+        }
     }
 
-    pub(crate) const fn written(&self) -> u64 {
-        self.written
+    /// The store can put nothing of this row on record. Returns whether that is new.
+    pub(crate) fn fail(&mut self, direction: Direction) -> bool {
+        if !self.enabled || self.row(direction).has_failed {
+            return false;
+        }
+        self.row_mut(direction).has_failed = true;
+        (self.entries).retain(|entry| entry.direction() != direction);
+        true
     }
 
-    pub(crate) const fn last(&self) -> u64 {
-        self.last
+    pub(crate) const fn has_failed(&self, direction: Direction) -> bool {
+        self.row(direction).has_failed
+    }
+
+    /// The store replaces this row by the state as it is now, as the entry whose number is returned.
+    pub(crate) fn begin(&mut self, direction: Direction) -> Needed {
+        (self.entries).retain(|entry| entry.direction() != direction);
+        let row = self.row_mut(direction);
+        row.has_failed = false;
+        row.last += 1;
+        let sequence = row.last;
+        if row.second_halves > row.written {
+            row.second_halves = sequence;
+        }
+        if direction == Direction::Received && self.connecting.is_some() {
+            self.connecting = Some(sequence);
+        }
+        sequence
+    }
+
+    /// Whether a packet may leave that waits for `needed`.
+    pub(crate) const fn is_written(&self, direction: Direction, needed: Needed) -> bool {
+        needed <= self.row(direction).written
+    }
+
+    /// The number given last in a row.
+    pub(crate) const fn last(&self, direction: Direction) -> u64 {
+        self.row(direction).last
+    }
+
+    /// What a PUBREL (of [`Direction::Sent`]) or PUBCOMP waits for that is sent again: its first one may be held.
+    pub(crate) const fn second_halves(&self, direction: Direction) -> Needed {
+        self.row(direction).second_halves
+    }
+}
+
+/// What waits until the end of a session is on record, in both rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SessionNeeds {
+    pub(crate) sent: Needed,
+    pub(crate) received: Needed,
+}
+
+impl SessionNeeds {
+    pub(crate) const fn are_met(self, journal: &Journal) -> bool {
+        journal.is_written(Direction::Sent, self.sent)
+            && journal.is_written(Direction::Received, self.received)
     }
 }

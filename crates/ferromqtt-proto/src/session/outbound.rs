@@ -134,13 +134,13 @@ impl Outbound {
         }
     }
 
-    /// Moves the first waiting publish into flight. The caller has made sure that it is QoS 1 or 2.
+    /// Moves the first waiting publish into flight, and returns it with its number. The caller has made sure that it is QoS 1 or 2.
     pub(crate) fn start(
         &mut self,
         ids: &mut PacketIds<IdOwner>,
         connection: u64,
         new_key: Option<u64>,
-    ) -> Option<&mut InFlight> {
+    ) -> Option<(u64, &mut InFlight)> {
         if ids.is_full() {
             return None;
         }
@@ -166,7 +166,7 @@ impl Outbound {
             key: key.or(new_key),
         };
         self.put_on_the_wire(number, flow);
-        self.in_flight_mut(number)
+        Some((number, self.in_flight_mut(number)?))
     }
 
     /// Puts a publish behind those in flight. Its number is higher than theirs.
@@ -220,7 +220,7 @@ impl Outbound {
     }
 
     /// The PUBLISH numbered `number`, if it awaits PUBACK or PUBREC.
-    fn in_flight_mut(&mut self, number: u64) -> Option<&mut InFlight> {
+    pub(crate) fn in_flight_mut(&mut self, number: u64) -> Option<&mut InFlight> {
         match self.on_the_wire.get_mut(number) {
             Some(Flight::Published(flow)) => Some(flow),
             _ => None,
@@ -337,6 +337,11 @@ impl Outbound {
         self.resend_release = (0, 0);
     }
 
+    /// What the connection holds for a store was never encoded, and waits again as it did before.
+    pub(crate) fn take_back_held(&mut self, ids: &mut PacketIds<IdOwner>, connection: u64) {
+        self.take_back(ids, connection, u64::MAX - 1);
+    }
+
     /// The connection is gone: what it has not handed over was never sent, and waits again as it did before.
     pub(crate) fn take_back(
         &mut self,
@@ -367,6 +372,13 @@ impl Outbound {
             };
             self.push_first(number, waiting);
         }
+    }
+
+    /// Whether a PUBREL is still to be resent on this connection.
+    pub(crate) fn resends_release(&self) -> bool {
+        let (from, until) = self.resend_release;
+        let next = self.releasing.iter_from(from).next();
+        next.is_some_and(|(number, _)| number < until)
     }
 
     /// The next PUBREL to resend.

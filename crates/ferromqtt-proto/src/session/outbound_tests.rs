@@ -192,7 +192,7 @@ impl World {
         let Some(next) = next else {
             return assert!(started.is_none());
         };
-        let started = started.unwrap();
+        let (_, started) = started.unwrap();
         assert_eq!(started.owner, next.owner());
         started.begins_at = self.end;
         self.end += 1;

@@ -6,11 +6,13 @@ use super::in_flight::InFlight;
 use super::{IdOwner, JournalEntry, Owner, Publish, Session, SessionChange, WaitingPublish};
 use crate::error::InvalidOptions;
 use crate::packet::PacketId;
+use crate::packet_trace::Direction;
 use crate::text::Utf8String;
 
 impl Session {
-    /// The session that a store has recorded: all its entries in their order, or the first ones up to any point. Entries of
-    /// a message that is [finished](SessionChange::Finished) may have been forgotten.
+    /// The session that a store has recorded: of each [direction](JournalEntry::direction) all its entries in their order, or the
+    /// first ones up to any point, which may be another one for each. How the two rows are mixed does not matter. Entries of
+    /// a message that is [finished](SessionChange::Finished) or [uncertain](SessionChange::Uncertain) may have been forgotten.
     ///
     /// `client_identifier` is the one under which it was recorded: a client with another one refuses the session. `next_key`
     /// is larger than every key that the store has seen, also those in entries that it has forgotten.
@@ -30,26 +32,34 @@ impl Session {
         };
         session.journal.note_key(next_key.saturating_sub(1));
         let mut record = Record::default();
-        for JournalEntry { sequence, change } in entries {
-            session.journal.last = session.journal.last.max(sequence);
-            match change {
+        let mut is_connecting = false;
+        for entry in entries {
+            (session.journal).note_read(entry.direction(), entry.sequence);
+            match entry.change {
                 SessionChange::Received { packet_id } => {
                     session.inbound.receive(packet_id, 0, true);
                 }
                 SessionChange::Released { packet_id } => {
                     session.inbound.release(packet_id);
                 }
-                SessionChange::SessionLost => {
+                SessionChange::Connecting => is_connecting = true,
+                SessionChange::Resumed => is_connecting = false,
+                SessionChange::SessionLost {
+                    direction: Direction::Received,
+                } => {
                     session.inbound.clear();
-                    record.session_lost();
+                    is_connecting = false;
                 }
+                SessionChange::SessionLost {
+                    direction: Direction::Sent,
+                } => record.session_lost(),
                 SessionChange::Retired { packet_id } => {
                     record.retired.insert(packet_id);
                 }
                 change => record.outgoing(change),
             }
         }
-        session.journal.written = session.journal.last;
+        session.journal.set_connecting(is_connecting);
         session.journal.note_key(record.last_key);
         session.take_up(record);
         session
@@ -125,8 +135,10 @@ impl Session {
         }
     }
 
-    /// The fewest changes of which [`restore`](Self::restore) makes the session as it is now, for a store that begins a new
-    /// record. What was accepted and not sent is not among them: the store knows it.
+    /// The fewest changes of which [`restore`](Self::restore) makes the session as it is now, of both
+    /// [directions](SessionChange::direction). What was accepted and not sent is not among them: the store knows it. A store
+    /// that begins a new record while there is a client asks for
+    /// [`Client::begin_record`](crate::Client::begin_record).
     pub fn record(&self) -> impl Iterator<Item = SessionChange> + use<> {
         let mut changes = Vec::new();
         let waiting = || self.outbound.iter_waiting();
@@ -135,9 +147,16 @@ impl Session {
             changes.extend(publishing(waiting.key, self.ids.last(), &waiting.publish));
         }
         if !changes.is_empty() {
-            changes.push(SessionChange::SessionLost);
+            let direction = Direction::Sent;
+            changes.push(SessionChange::SessionLost { direction });
         }
+        if self.journal.is_connecting() {
+            changes.push(SessionChange::Connecting);
+        }
+        // What no PUBREC has answered is not on record: it is to be handed out again.
+        let unanswered: BTreeSet<_> = self.deliveries.never_answered().collect();
         let received = self.inbound.identifiers();
+        let received = received.filter(|id| !unanswered.contains(id));
         changes.extend(received.map(|packet_id| SessionChange::Received { packet_id }));
         let retired = self
             .ids
@@ -224,7 +243,7 @@ impl Record {
             }
             SessionChange::Sending { key, packet_id } => self.send(key, packet_id),
             SessionChange::Releasing { key } => self.release(key),
-            SessionChange::Finished { key } => self.finish(key),
+            SessionChange::Finished { key } | SessionChange::Uncertain { key } => self.finish(key),
             _ => {} // not of an outgoing message
         }
     }

@@ -1,6 +1,6 @@
 //! The seam to a store: packets wait until the changes they depend on are on record.
 
-use ferromqtt_proto::{CleanStart, Outcome, Properties, SessionChange};
+use ferromqtt_proto::{CleanStart, Direction, Outcome, Properties, SessionChange};
 
 use crate::support::store::*;
 use crate::support::*;
@@ -17,9 +17,7 @@ fn a_publish_waits_for_its_record() {
             key_of(&changes, 1, &publish("a", qos));
             pair.advance(1_000 * SECOND);
             assert!(pair.bytes().is_empty(), "taken is not written");
-            pair.client
-                .journal_written(store.entries.last().unwrap().sequence);
-            pair.pump();
+            store.write_row(&mut pair, Direction::Sent);
             let expected = format!("PUBLISH q{} 1 a", qos.value());
             assert_eq!(pair.sent(), [expected]);
         }
@@ -121,13 +119,13 @@ fn later_packets_do_not_hold_earlier_ones() {
         store.collect(&mut pair);
         let second = store.entries.last().unwrap().sequence;
         assert!(second > first);
-        pair.client.journal_written(first);
+        pair.client.journal_written(Direction::Sent, first);
         pair.pump();
         assert_eq!(pair.sent(), ["PUBLISH q1 1 a"]);
-        pair.client.journal_written(first); // again
+        pair.client.journal_written(Direction::Sent, first); // again
         pair.pump();
         assert!(pair.bytes().is_empty());
-        pair.client.journal_written(second);
+        pair.client.journal_written(Direction::Sent, second);
         pair.pump();
         assert_eq!(pair.sent(), ["PUBLISH q2 2 b"]);
     }
@@ -145,9 +143,7 @@ fn many_packets_need_one_write_and_keep_their_order() {
         pair.publish("t", "d", AtMostOnce);
         assert!(pair.sent().iter().all(|packet| packet == "PUBACK 9"));
         assert_eq!(store.collect(&mut pair).len(), 3);
-        pair.client
-            .journal_written(store.entries.last().unwrap().sequence);
-        pair.pump();
+        store.write_row(&mut pair, Direction::Sent);
         let publishes = |packet: &String| packet.starts_with("PUBLISH");
         let sent: Vec<_> = pair.sent().into_iter().filter(publishes).collect();
         let expected = [
@@ -164,7 +160,9 @@ fn many_packets_need_one_write_and_keep_their_order() {
 #[test]
 fn a_number_from_the_future_opens_nothing() {
     let (mut pair, _) = connected(journaled(V5));
-    pair.client.journal_written(u64::MAX);
+    for direction in DIRECTIONS {
+        pair.client.journal_written(direction, u64::MAX);
+    }
     pair.publish("t", "a", AtLeastOnce);
     assert!(pair.bytes().is_empty());
 }
@@ -224,14 +222,10 @@ fn connect_with_clean_start_waits_for_the_end_of_the_old_session() {
             pair.bytes().is_empty(),
             "the session is not on record as lost"
         );
-        assert!(
-            store
-                .collect(&mut pair)
-                .contains(&SessionChange::SessionLost)
-        );
-        pair.client
-            .journal_written(store.entries.last().unwrap().sequence);
-        pair.pump();
+        assert!(store.collect(&mut pair).ends_with(&session_lost()));
+        store.write_row(&mut pair, Direction::Sent);
+        assert!(pair.bytes().is_empty(), "nor is it in the other row");
+        store.write_row(&mut pair, Direction::Received);
         assert_eq!(pair.sent(), ["CONNECT"]);
     }
 }

@@ -3,10 +3,11 @@
 //! What holds in every run is written where it is checked, in `support/world.rs` and `support/model.rs`. Pitfalls 1 to 9 and
 //! 19.
 
-use ferromqtt_proto::{CleanStart, ProtocolVersion};
+use ferromqtt_proto::{CleanStart, Direction, ProtocolVersion};
 use proptest::prelude::*;
 
-use crate::support::world::{Setting, Step, World};
+use crate::support::store::DIRECTIONS;
+use crate::support::world::{Setting, Step, Stores, World};
 use crate::support::*;
 
 /// Steps that each test plays at least.
@@ -37,11 +38,25 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<usize>().prop_map(Step::Acknowledge),
         2 => any::<bool>().prop_map(Step::Reads),
         2 => any::<bool>().prop_map(Step::Writable),
-        4 => any::<bool>().prop_map(Step::StoreWrites),
+        4 => (any::<bool>(), stores()).prop_map(|(all, stores)| Step::StoreWrites { all, stores }),
+        1 => direction().prop_map(Step::StoreFails),
+        3 => direction().prop_map(Step::StoreComesBack),
         6 => (0_u64..3_000).prop_map(Step::Advance),
         1 => (0_u64..10_000_000).prop_map(Step::Advance),
         1 => Just(Step::DisconnectAndConnect),
         1 => Just(Step::Crash),
+    ]
+}
+
+fn direction() -> impl Strategy<Value = Direction> {
+    prop::sample::select(DIRECTIONS.to_vec())
+}
+
+fn stores() -> impl Strategy<Value = Stores> {
+    prop_oneof![
+        2 => Just(Stores::Both),
+        1 => Just(Stores::One(Direction::Sent)),
+        1 => Just(Stores::One(Direction::Received)),
     ]
 }
 

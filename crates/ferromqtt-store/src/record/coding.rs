@@ -120,7 +120,8 @@ impl<'a> LogRecord<'a> {
                 count: fields.varint()?,
                 how: EndedHow::from_parts(fields.u8()?, fields.u8()?),
             },
-            25 => Self::Connected,
+            25 => Self::Resumed,
+            26 => Self::ReceivedLost,
             _ => return Some(None),
         }))
     }
@@ -251,7 +252,8 @@ impl<'a> LogRecord<'a> {
                 put_placed(out, messages);
                 23
             }
-            Self::Connected => 25,
+            Self::Resumed => 25,
+            Self::ReceivedLost => 26,
             Self::Passed { count, how } => {
                 put_varint(out, *count);
                 let (how, code) = how.parts();

@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::time::Duration;
 
-use ferromqtt_proto::{OutgoingLimits, PacketId, SessionChange};
+use ferromqtt_proto::{Direction, OutgoingLimits, PacketId, SessionChange};
 use ferromqtt_store::{
-    EndedHow, FetchRequest, LogStore, Store, StoreChange, StoreCommand, StoreDirection, StoreEntry,
-    StoreError, StoreEvent, StoreOptions, StoreReader, StoreSync, SubmitError, give_commands,
+    EndedHow, FetchRequest, LogStore, Store, StoreChange, StoreCommand, StoreEntry, StoreError,
+    StoreEvent, StoreOptions, StoreReader, StoreSync, SubmitError, give_commands,
 };
 
 use crate::folder::{Folder, accepted};
@@ -29,7 +29,7 @@ fn what_is_on_record_is_found_by_the_next_process() {
         how: EndedHow::Acknowledged,
     });
     let marks = program.wait_for_record(ticket);
-    assert_eq!((marks.outbound, marks.inbound), (ticket, 0));
+    assert_eq!((marks.sent, marks.received), (ticket, 0));
     program.store.close_and_wait();
     let mut opened = folder.open();
     let keys: Vec<_> = opened.messages().map(|message| message.key).collect();
@@ -58,15 +58,17 @@ fn marks_of_both_directions_are_counted_apart() {
     };
     let packet_id = PacketId::MIN;
     let received = SessionChange::Received { packet_id };
-    let lost = SessionChange::SessionLost;
+    let lost = SessionChange::SessionLost {
+        direction: Direction::Sent,
+    };
     (program.store)
-        .submit(entry(StoreDirection::Inbound, 7, received))
+        .submit(entry(Direction::Received, 7, received))
         .unwrap();
     let ticket = (program.store)
-        .submit(entry(StoreDirection::Outbound, 3, lost))
+        .submit(entry(Direction::Sent, 3, lost))
         .unwrap();
     let marks = program.wait_for_record(ticket);
-    assert_eq!((marks.outbound, marks.inbound), (3, 7));
+    assert_eq!((marks.sent, marks.received), (3, 7));
 }
 
 #[test]

@@ -6,10 +6,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ferromqtt_proto::{Publish, SessionChange};
+use ferromqtt_proto::{Direction, Publish, SessionChange};
 use ferromqtt_store::{
-    LogStore, OpenedStore, Store, StoreChange, StoreDirection, StoreEntry, StoreMarks,
-    StoreOptions, StoreWaker,
+    LogStore, OpenedStore, Store, StoreChange, StoreEntry, StoreMarks, StoreOptions, StoreWaker,
 };
 
 /// Long enough for the slowest machine; nothing waits that long unless it is broken.
@@ -70,7 +69,7 @@ impl Program {
         self.numbers += 1;
         let entry = StoreEntry {
             change,
-            mark: Some((StoreDirection::Outbound, self.numbers)),
+            mark: Some((Direction::Sent, self.numbers)),
         };
         self.store.submit(entry).expect("it is taken")
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ferromqtt_proto::{PacketId, Publish, SessionChange};
+use ferromqtt_proto::{Direction, PacketId, Publish, SessionChange};
 use ferromqtt_store::{Disk, QuarantineReason, StoreChange, StoreLog};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,28 +37,13 @@ impl Model {
         match change {
             StoreChange::Session(change) => self.apply_session(change),
             StoreChange::Ended { key, .. } => self.end(*key),
-            StoreChange::Quarantined { key, why } => {
-                if self.messages.contains_key(key) {
-                    self.quarantined.insert(*key, *why);
-                    self.unsend(*key);
-                }
-            }
-            StoreChange::Connecting => self.connecting = true,
+            StoreChange::Quarantined { key, why } => self.quarantine(*key, *why),
             StoreChange::Identity(name) => self.identity = Some(name.clone()),
             _ => unreachable!("no other change is made"),
         }
     }
 
     fn apply_session(&mut self, change: &SessionChange) {
-        let proves_connection = !matches!(
-            change,
-            SessionChange::Accepted { .. }
-                | SessionChange::Finished { .. }
-                | SessionChange::Retired { .. }
-        );
-        if proves_connection {
-            self.connecting = false;
-        }
         match change {
             SessionChange::Accepted {
                 key,
@@ -85,8 +70,18 @@ impl Model {
             SessionChange::Received { packet_id } => drop(self.received.insert(*packet_id)),
             SessionChange::Released { packet_id } => drop(self.received.remove(packet_id)),
             SessionChange::Retired { packet_id } => drop(self.retired.insert(*packet_id)),
-            SessionChange::SessionLost => {
+            SessionChange::Connecting => self.connecting = true,
+            SessionChange::Resumed => self.connecting = false,
+            SessionChange::Uncertain { key } => self.quarantine(*key, QuarantineReason::Uncertain),
+            SessionChange::SessionLost {
+                direction: Direction::Received,
+            } => {
+                self.connecting = false;
                 self.received.clear();
+            }
+            SessionChange::SessionLost {
+                direction: Direction::Sent,
+            } => {
                 self.retired.clear();
                 for key in std::mem::take(&mut self.releases) {
                     self.unsend(key);
@@ -95,6 +90,13 @@ impl Model {
                 self.sends.values_mut().for_each(|send| send.id = None);
             }
             _ => unreachable!("no other change is made"),
+        }
+    }
+
+    fn quarantine(&mut self, key: u64, why: QuarantineReason) {
+        if self.messages.contains_key(&key) {
+            self.quarantined.insert(key, why);
+            self.unsend(key);
         }
     }
 

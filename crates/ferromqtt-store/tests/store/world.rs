@@ -1,7 +1,7 @@
 //! A random program on a disk that fails: what it stores must be found.
 
 use bytes::Bytes;
-use ferromqtt_proto::{PacketId, Properties, Publish, QoS, SessionChange, TopicName};
+use ferromqtt_proto::{Direction, PacketId, Properties, Publish, QoS, SessionChange, TopicName};
 use ferromqtt_store::{EndedHow, LogError, QuarantineReason, StoreChange, StoreLog};
 
 use crate::disk::{Fault, Random, SimDisk};
@@ -133,7 +133,12 @@ impl World {
             19 => Some(SessionChange::Released {
                 packet_id: id(random),
             }),
-            20 if random.one_in(4) => Some(SessionChange::SessionLost),
+            20 if random.one_in(2) => Some(SessionChange::SessionLost {
+                direction: match random.one_in(2) {
+                    true => Direction::Sent,
+                    false => Direction::Received,
+                },
+            }),
             21 => {
                 let key = any(random, &pending);
                 if let Some(key) = key {
@@ -142,7 +147,12 @@ impl World {
                 }
                 None
             }
-            22 if random.one_in(3) => return StoreChange::Connecting,
+            22 => match random.below(6) {
+                0 | 1 => Some(SessionChange::Connecting),
+                2 => Some(SessionChange::Resumed),
+                3 => any(random, &pending).map(|key| SessionChange::Uncertain { key }),
+                _ => None,
+            },
             23 if random.one_in(3) => Some(SessionChange::Retired {
                 packet_id: id(random),
             }),

@@ -21,6 +21,7 @@ pub(crate) fn kind(error: PublishError) -> Provoked {
         PublishError::Rejected { .. } => "PublishError::Rejected",
         PublishError::Disconnected { .. } => "PublishError::Disconnected",
         PublishError::SessionLost => "PublishError::SessionLost",
+        PublishError::NotStored { .. } => "PublishError::NotStored",
         PublishError::Unreleased { .. } => "PublishError::Unreleased",
         PublishError::GivenUp(_) => "PublishError::GivenUp",
         PublishError::Expired => "PublishError::Expired",

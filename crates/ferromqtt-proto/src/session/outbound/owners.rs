@@ -58,6 +58,15 @@ impl Outbound {
         owners
     }
 
+    /// Takes the operation of the message whose PUBREL has this number, if a caller waits for it.
+    pub(crate) fn detach_release(&mut self, number: u64) -> Option<Owner> {
+        let message = self.releasing.get_mut(number)?.number;
+        let owner = self.on_the_wire.get_mut(message)?.owner_mut();
+        let owner = owner.take_if(|owner| !owner.is_recorded())?;
+        self.owners -= 1;
+        Some(owner)
+    }
+
     /// How many messages on the wire no caller waits for.
     pub(crate) fn unowned_on_the_wire(&self) -> usize {
         (self.on_the_wire.iter())

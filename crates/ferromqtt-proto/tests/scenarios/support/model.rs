@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::{Bytes, BytesMut};
 use ferromqtt_proto::packet::{Ack, Packet, PublishPacket};
 use ferromqtt_proto::{
-    JournalEntry, PacketId, Properties, ProtocolVersion, QoS, ReasonCode, SessionChange, Utf8String,
+    Direction, JournalEntry, PacketId, Properties, ProtocolVersion, QoS, ReasonCode, SessionChange,
+    Utf8String,
 };
 
 use super::Pair;
@@ -58,8 +59,14 @@ pub(crate) struct ModelServer {
     pub(crate) window: usize,
     /// Identifiers of those sent on this connection whose PUBACK or PUBREC is due, in order.
     unanswered: VecDeque<(PacketId, QoS)>,
-    /// Identifiers, which are their numbers too, of messages that PUBACK or PUBREC has answered since the last look.
+    /// Numbers of messages that PUBACK or PUBREC has answered since the last look.
     pub(crate) answered: Vec<u16>,
+    /// The numbers of those that were sent with DUP.
+    pub(crate) sent_again: BTreeSet<u16>,
+    /// A session has begun: nothing is sent in it before the client asks for it, or [`World`](super::world::World) says so.
+    pub(crate) is_quiet: bool,
+    /// The store has failed, so a PUBREL that is owed may be sent later than new messages.
+    pub(crate) releases_may_wait: bool,
     /// Sessions that were lost so far.
     pub(crate) losses: usize,
     /// Response Topic and Correlation Data of requests that were accepted.
@@ -130,6 +137,9 @@ impl ModelServer {
             window: 20,
             unanswered: VecDeque::new(),
             answered: Vec::new(),
+            sent_again: BTreeSet::new(),
+            is_quiet: false,
+            releases_may_wait: false,
             losses: 0,
             asked: Vec::new(),
             slips: false,
@@ -198,7 +208,13 @@ impl ModelServer {
             Some((ack.packet_id, qos)),
             "acknowledged out of order (MQTT-4.6.0-2, MQTT-4.6.0-3)"
         );
-        self.answered.push(ack.packet_id.get());
+        self.answered.extend(self.number_of(ack.packet_id));
+    }
+
+    /// The number of the message that this server sends under an identifier.
+    pub(crate) fn number_of(&self, id: PacketId) -> Option<u16> {
+        let (publish, _) = self.outgoing.get(&id)?;
+        std::str::from_utf8(&publish.payload).ok()?.parse().ok()
     }
 
     fn check_new(&mut self, id: PacketId, exchange: Open) {
@@ -224,7 +240,7 @@ impl ModelServer {
                 "a new message before what is owed (MQTT-4.6.0-1)"
             );
             assert!(
-                self.owed_releases.is_empty(),
+                self.owed_releases.is_empty() || self.releases_may_wait,
                 "a new message before a PUBREL that is owed"
             );
             if self.newest.is_none_or(|newest| newest < number) {
@@ -274,6 +290,7 @@ impl ModelServer {
                 Some(Packet::PubComp(Ack::success(ack.packet_id)))
             }
             Packet::Subscribe(it) => {
+                self.is_quiet = false;
                 let reasons = vec![ReasonCode::GrantedQos1; it.filters.len()];
                 Some(suback(it.packet_id.get(), &reasons))
             }
@@ -327,7 +344,7 @@ impl ModelServer {
         pair.writable = true;
         pair.pump();
         self.read(pair);
-        if pair.client.pending_transmit() > 0 || !pair.client.is_connected() {
+        if pair.client.held_packets() > 0 || !pair.client.is_connected() {
             self.inbox.push_front(packet); // a store has not written yet
             return;
         }
@@ -356,6 +373,7 @@ impl ModelServer {
             self.losses += usize::from(self.has_session);
             self.received.clear();
             self.outgoing.clear();
+            self.is_quiet = true;
         }
         self.has_session = true;
         accepted(present, receive_maximum(self.receive_maximum))
@@ -464,6 +482,7 @@ impl ModelServer {
                 pubrel(id.get())
             } else {
                 publish.dup = true;
+                self.sent_again.extend(self.number_of(id));
                 Packet::Publish(publish)
             };
             if pair.link_is_up() {
@@ -484,12 +503,18 @@ impl ModelServer {
 
     /// Publishes to the client; its payload is the number returned.
     pub(crate) fn publish(&mut self, pair: &mut Pair, topic: &str, qos: QoS) -> Option<u16> {
-        if !pair.client.is_connected() || !pair.link_is_up() || self.outgoing.len() >= self.window {
+        let is_full = self.outgoing.len() >= self.window;
+        if !pair.client.is_connected() || !pair.link_is_up() || is_full || self.is_quiet {
             return None;
         }
         self.next_outgoing += 1;
         let number = self.next_outgoing;
-        let id = if qos == QoS::AtMostOnce { 0 } else { number };
+        // Identifiers are used again as soon as they can be.
+        let free = |id: &u16| !PacketId::new(*id).is_some_and(|id| self.outgoing.contains_key(&id));
+        let id = match qos {
+            QoS::AtMostOnce => 0,
+            _ => (1..=u16::MAX).find(free)?,
+        };
         let mut publish = message(topic, &number.to_string(), qos, id);
         publish.dup = self.slips && qos == QoS::AtMostOnce;
         if let Some(id) = publish.packet_id {
@@ -504,6 +529,7 @@ impl ModelServer {
         self.connection_lost();
         self.open.clear();
         self.retired.clear();
+        self.releases_may_wait = false;
         let mut publishing: Vec<(u64, PacketId)> = Vec::new();
         let mut releasing: Vec<(u64, PacketId)> = Vec::new();
         for entry in record {
@@ -526,11 +552,13 @@ impl ModelServer {
                     let at = publishing.iter().position(|(it, _)| it == key).unwrap();
                     releasing.push(publishing.remove(at));
                 }
-                SessionChange::Finished { key } => {
+                SessionChange::Finished { key } | SessionChange::Uncertain { key } => {
                     publishing.retain(|(it, _)| it != key);
                     releasing.retain(|(it, _)| it != key);
                 }
-                SessionChange::SessionLost => {
+                SessionChange::SessionLost {
+                    direction: Direction::Sent,
+                } => {
                     publishing.clear();
                     releasing.clear();
                     self.retired.clear();

@@ -1,8 +1,8 @@
 //! What a store would hold of a client's session.
 
 use ferromqtt_proto::{
-    JournalEntry, Options, Properties, ProtocolVersion, Publish, QoS, Session, SessionChange,
-    TopicName,
+    Direction, JournalEntry, Options, Properties, ProtocolVersion, Publish, QoS, Session,
+    SessionChange, TopicName,
 };
 
 use super::*;
@@ -11,6 +11,13 @@ pub(crate) fn journaled(version: ProtocolVersion) -> Options {
     let mut options = resuming(version);
     options.journal = true;
     options
+}
+
+pub(crate) const DIRECTIONS: [Direction; 2] = [Direction::Sent, Direction::Received];
+
+/// The server has lost the session, as both rows say.
+pub(crate) fn session_lost() -> [SessionChange; 2] {
+    DIRECTIONS.map(|direction| SessionChange::SessionLost { direction })
 }
 
 /// What a store would hold.
@@ -24,8 +31,8 @@ impl Store {
     pub(crate) fn collect(&mut self, pair: &mut Pair) -> Vec<SessionChange> {
         let before = self.entries.len();
         while let Some(entry) = pair.client.poll_journal() {
-            if let Some(last) = self.entries.last() {
-                assert_eq!(entry.sequence, last.sequence + 1, "without a gap");
+            if let Some(last) = self.last(entry.direction()) {
+                assert_eq!(entry.sequence, last + 1, "without a gap");
             }
             self.entries.push(entry);
         }
@@ -37,11 +44,25 @@ impl Store {
     /// Takes it, and writes it.
     pub(crate) fn write(&mut self, pair: &mut Pair) -> Vec<SessionChange> {
         let changes = self.collect(pair);
-        if let Some(last) = self.entries.last() {
-            pair.client.journal_written(last.sequence);
+        for direction in DIRECTIONS {
+            self.write_row(pair, direction);
+        }
+        changes
+    }
+
+    /// Writes what it has taken of one direction.
+    pub(crate) fn write_row(&self, pair: &mut Pair, direction: Direction) {
+        if let Some(last) = self.last(direction) {
+            pair.client.journal_written(direction, last);
         }
         pair.pump();
-        changes
+    }
+
+    /// The number of the last entry of a direction.
+    pub(crate) fn last(&self, direction: Direction) -> Option<u64> {
+        let mut of_row = self.entries.iter().rev();
+        let last = of_row.find(|entry| entry.direction() == direction)?;
+        Some(last.sequence)
     }
 
     /// The session that the first `count` entries make.
@@ -55,6 +76,21 @@ pub(crate) fn restore(entries: impl IntoIterator<Item = JournalEntry>) -> Sessio
     Session::restore(resuming(V5).client_identifier, 1, entries)
 }
 
+/// Changes as the first entries of a record.
+pub(crate) fn entries(changes: impl IntoIterator<Item = SessionChange>) -> Vec<JournalEntry> {
+    let mut store = Store::default();
+    for change in changes {
+        let sequence = store.last(change.direction()).unwrap_or(0) + 1;
+        let holds = false;
+        (store.entries).push(JournalEntry {
+            sequence,
+            change,
+            holds,
+        });
+    }
+    store.entries
+}
+
 /// The key of the message that changes.
 pub(crate) fn key(change: &SessionChange) -> Option<u64> {
     match change {
@@ -62,6 +98,7 @@ pub(crate) fn key(change: &SessionChange) -> Option<u64> {
         | SessionChange::Publishing { key, .. }
         | SessionChange::Sending { key, .. }
         | SessionChange::Releasing { key }
+        | SessionChange::Uncertain { key }
         | SessionChange::Finished { key } => Some(*key),
         _ => None,
     }
@@ -81,9 +118,16 @@ pub(crate) fn connected(options: Options) -> (Pair, Store) {
 
 /// A new process with a session that was recorded; the server resumes it.
 pub(crate) fn resumed(options: Options, session: Session) -> Pair {
+    resumed_on(options, session, &mut Store::default())
+}
+
+/// The same, whose record goes on in this store.
+pub(crate) fn resumed_on(options: Options, session: Session, store: &mut Store) -> Pair {
     let mut pair = Pair::with_session(options, session);
     pair.connect();
+    store.write(&mut pair); // CONNECT may wait for that
     pair.accept(true, Properties::default());
+    store.collect(&mut pair);
     pair.events();
     pair
 }

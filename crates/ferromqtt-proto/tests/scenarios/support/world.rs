@@ -15,14 +15,18 @@ use std::time::Duration;
 
 use ferromqtt_proto::packet::Disconnect;
 use ferromqtt_proto::{
-    Acknowledge, CleanStart, Client, DeliveryId, Event, JournalEntry, Message, OpId, Options,
-    Outcome, OutgoingLimits, Overflow, Properties, ProtocolVersion, Publish, QoS, QueueId,
-    QueueOptions, Reconnect, Session, SessionChange, Subscribe, TopicName, Unsubscribe,
+    Acknowledge, CleanStart, Client, Delivery, DeliveryId, Direction, Event, JournalEntry, Message,
+    OpId, Options, Outcome, OutgoingLimits, Overflow, Properties, ProtocolVersion, Publish, QoS,
+    QueueId, QueueOptions, Reconnect, Session, SessionChange, Subscribe, TopicName, Unsubscribe,
 };
 
+use super::store::DIRECTIONS;
 use super::*;
 
 mod checks;
+mod stores;
+
+use stores::WorldStores;
 
 /// Messages with this topic go to a queue whose messages the application acknowledges, once it has subscribed.
 const BY_HAND: &str = "by/hand";
@@ -87,13 +91,36 @@ pub(crate) enum Step {
     /// The application reads its queues all the time, or not at all.
     Reads(bool),
     Writable(bool),
-    /// The store writes all that it was given; with `false`, only the first half.
-    StoreWrites(bool),
+    /// The stores write all that they were given; with `false`, only the first half. There is one for each direction.
+    StoreWrites {
+        all: bool,
+        stores: Stores,
+    },
+    /// The store of a direction fails, unless it has.
+    StoreFails(Direction),
+    /// It works again.
+    StoreComesBack(Direction),
     /// Milliseconds.
     Advance(u64),
     DisconnectAndConnect,
     /// The process ends without a word, and begins again.
     Crash,
+}
+
+/// Which of the two stores write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stores {
+    Both,
+    One(Direction),
+}
+
+impl Stores {
+    fn are_of(self, direction: Direction) -> bool {
+        match self {
+            Self::Both => true,
+            Self::One(one) => one == direction,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,9 +159,12 @@ pub(crate) struct World {
     reads: bool,
     /// What was acknowledged, and must be among what is read next.
     answered: Vec<u16>,
-    /// What the store was given, and what it has written.
-    unwritten: Vec<JournalEntry>,
-    written: Vec<JournalEntry>,
+    stores: WorldStores,
+    /// A process has ended before it was on record that the server had lost the session, so the next ones take what was received
+    /// in that for the present one's. A message of the server that is sent again they may take for an earlier one.
+    is_doubtful: bool,
+    /// The highest key that was ever on record.
+    last_key: u64,
 }
 
 impl World {
@@ -163,8 +193,9 @@ impl World {
             not_let_go: BTreeSet::new(),
             reads: true,
             answered: Vec::new(),
-            unwritten: Vec::new(),
-            written: Vec::new(),
+            stores: WorldStores::default(),
+            is_doubtful: false,
+            last_key: 0,
         };
         world.settle();
         world
@@ -189,7 +220,15 @@ impl World {
             self.read();
         }
         while let Some(entry) = self.pair.client.poll_journal() {
-            self.unwritten.push(entry); // also what reading has brought about
+            // Also what reading has brought about.
+            let number = match entry.change {
+                SessionChange::Received { packet_id } => self.server.number_of(packet_id),
+                _ => None,
+            };
+            self.stores.take(entry, number);
+        }
+        if !self.setting.journal {
+            self.server.is_quiet = false;
         }
     }
 
@@ -287,7 +326,9 @@ impl World {
             Step::Acknowledge(index) => self.acknowledge(index),
             Step::Reads(reads) => self.reads = reads,
             Step::Writable(writable) => self.pair.writable = writable,
-            Step::StoreWrites(all) => self.store_writes(all),
+            Step::StoreWrites { all, stores } => self.store_writes(all, stores),
+            Step::StoreFails(direction) => self.store_fails(direction),
+            Step::StoreComesBack(direction) => self.store_comes_back(direction),
             Step::Advance(milliseconds) => self.pair.advance(Duration::from_millis(milliseconds)),
             Step::DisconnectAndConnect => self.disconnect_and_connect(),
             Step::Crash => self.crash(),
@@ -382,16 +423,29 @@ impl World {
         self.pair.client.acknowledge(delivery); // a second time is harmless
     }
 
-    fn store_writes(&mut self, all: bool) {
-        let count = if all {
-            self.unwritten.len()
-        } else {
-            self.unwritten.len() / 2
-        };
-        self.written.extend(self.unwritten.drain(..count));
-        if let Some(last) = self.written.last() {
-            self.pair.client.journal_written(last.sequence);
+    fn store_writes(&mut self, all: bool, stores: Stores) {
+        for direction in DIRECTIONS.into_iter().filter(|it| stores.are_of(*it)) {
+            (self.stores).write(direction, all, &mut self.pair.client);
         }
+        if self.stores.is_up_to_date(Direction::Received) && self.pair.client.is_connected() {
+            // The end of the session before is on record.
+            self.is_doubtful &= !self.server.is_quiet;
+            self.server.is_quiet = false;
+        }
+    }
+
+    fn store_fails(&mut self, direction: Direction) {
+        if self.setting.journal {
+            self.stores.fail(direction, &mut self.pair.client);
+            self.server.releases_may_wait |= direction == Direction::Sent;
+        }
+    }
+
+    fn store_comes_back(&mut self, direction: Direction) {
+        let Pair { client, now, .. } = &mut self.pair;
+        let begin = || client.begin_record(*now, direction);
+        let number = |id| self.server.number_of(id);
+        self.stores.begin(direction, begin, number);
     }
 
     fn disconnect_and_connect(&mut self) {
@@ -400,9 +454,7 @@ impl World {
             .client
             .disconnect(self.pair.now, Disconnect::normal());
         self.settle();
-        self.store_writes(true); // DISCONNECT waits behind what depends on the store
-        self.settle();
-        assert!(self.pair.client.is_idle());
+        assert!(self.pair.client.is_idle(), "no store stops closing");
         let pending = self
             .operations
             .values()
@@ -427,21 +479,23 @@ impl World {
                 operation.state = State::Crashed;
             }
         }
-        self.unwritten.clear();
         self.held.clear();
         self.not_let_go.clear();
+        self.is_doubtful |= self.server.is_quiet;
+        let mut record = self.stores.after_crash();
         self.forget_what_was_not_answered();
-        self.server.client_crashed(&self.written);
-        let mut session = store::restore(self.written.clone());
+        self.server.client_crashed(&record);
+        let next_key = record.iter().filter_map(|it| store::key(&it.change)).max();
+        self.last_key = self.last_key.max(next_key.unwrap_or(0));
+        let restore = |record: &[JournalEntry], last_key| {
+            let identifier = resuming(V5).client_identifier;
+            Session::restore(identifier, last_key + 1, record.to_vec())
+        };
+        let mut session = restore(&record, self.last_key);
         if self.crashes.is_multiple_of(2) {
             // The store has begun a new record.
-            let sequence = self.written.last().map_or(0, |last| last.sequence);
-            let entries = session.record();
-            let entries = entries.map(|change| JournalEntry { sequence, change });
-            let next_key = self.written.iter().filter_map(|it| store::key(&it.change));
-            let next_key = next_key.max().unwrap_or(0) + 1;
-            let identifier = resuming(V5).client_identifier;
-            session = Session::restore(identifier, next_key, entries.collect::<Vec<_>>());
+            record = self.stores.replace(session.record());
+            session = restore(&record, self.last_key);
         }
         self.pair.restart(options(self.setting), session);
         if self.setting.claims_default {
@@ -453,13 +507,7 @@ impl World {
 
     /// A QoS 2 message whose PUBREC was not on record comes again: nobody has promised anything yet.
     fn forget_what_was_not_answered(&mut self) {
-        let answered: BTreeSet<_> = (self.written.iter())
-            .filter_map(|entry| match entry.change {
-                SessionChange::Received { packet_id } => Some(packet_id.get()),
-                _ => None,
-            })
-            .collect();
-        let sent = &self.sent;
+        let (sent, answered) = (&self.sent, &self.stores.received_on_record);
         self.received.retain(|number, _| {
             sent.get(number) != Some(&ExactlyOnce) || answered.contains(number)
         });
@@ -476,14 +524,17 @@ impl World {
     pub(crate) fn finish(&mut self) {
         self.pair.writable = true;
         self.reads = true;
+        for direction in DIRECTIONS {
+            self.store_comes_back(direction);
+        }
         for _ in 0..10_000 {
             self.settle();
             let pending = self
                 .operations
                 .values()
                 .any(|it| it.state == State::Pending);
-            if !self.unwritten.is_empty() {
-                self.store_writes(true);
+            if !self.stores.is_idle() {
+                self.store_writes(true, Stores::Both);
             } else if !self.held.is_empty() {
                 self.acknowledge(0);
             } else if self.server.has_work() {

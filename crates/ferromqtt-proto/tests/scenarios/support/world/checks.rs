@@ -18,8 +18,9 @@ impl World {
             );
         }
         for number in std::mem::take(&mut self.answered) {
+            let may_be_mistaken = self.is_doubtful && self.server.sent_again.contains(&number);
             assert!(
-                self.received.contains_key(&number),
+                self.received.contains_key(&number) || may_be_mistaken,
                 "{number} was acknowledged, but is lost"
             );
         }
@@ -30,6 +31,11 @@ impl World {
             assert!(
                 !self.not_let_go.contains(&number),
                 "{number} was acknowledged while the application held it"
+            );
+            let needs_record = self.setting.journal && self.sent.get(&number) == Some(&ExactlyOnce);
+            assert!(
+                !needs_record || self.stores.received_on_record.contains(&number),
+                "PUBREC of {number} left before its record"
             );
             self.answered.push(number);
         }
@@ -82,6 +88,14 @@ impl World {
             }
             Outcome::Expired => assert_eq!(times, 0, "{number} was sent"),
             Outcome::Disconnected { .. } => {}
+            Outcome::NotStored { delivery } => {
+                assert!(self.setting.journal);
+                assert_eq!(qos, ExactlyOnce);
+                assert!(
+                    *delivery == Delivery::Unknown || times == 0,
+                    "{number} was sent"
+                );
+            }
             other => panic!("{other:?}"),
         }
     }
