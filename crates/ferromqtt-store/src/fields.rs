@@ -4,9 +4,9 @@ use bytes::{BufMut, BytesMut};
 
 /// What is left of a record's fields.
 #[derive(Clone, Copy)]
-pub(crate) struct FieldReader<'a>(&'a [u8]);
+pub(crate) struct RecordFields<'a>(&'a [u8]);
 
-impl<'a> FieldReader<'a> {
+impl<'a> RecordFields<'a> {
     pub(crate) const fn new(fields: &'a [u8]) -> Self {
         Self(fields)
     }
@@ -104,7 +104,7 @@ mod tests {
             let mut out = BytesMut::new();
             put_varint(&mut out, value);
             assert_eq!(out.len(), varint_len(value));
-            let mut fields = FieldReader::new(&out);
+            let mut fields = RecordFields::new(&out);
             assert_eq!(fields.varint(), Some(value));
             assert!(fields.is_empty());
         }
@@ -113,11 +113,11 @@ mod tests {
     #[test]
     fn a_number_that_does_not_fit_is_refused() {
         let longest = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
-        assert_eq!(FieldReader::new(&longest).varint(), Some(u64::MAX));
+        assert_eq!(RecordFields::new(&longest).varint(), Some(u64::MAX));
         let mut above = longest;
         above[9] = 2;
-        assert_eq!(FieldReader::new(&above).varint(), None);
-        assert_eq!(FieldReader::new(&[0x80; 12]).varint(), None);
-        assert_eq!(FieldReader::new(&[0x80]).varint(), None);
+        assert_eq!(RecordFields::new(&above).varint(), None);
+        assert_eq!(RecordFields::new(&[0x80; 12]).varint(), None);
+        assert_eq!(RecordFields::new(&[0x80]).varint(), None);
     }
 }

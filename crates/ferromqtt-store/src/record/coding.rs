@@ -11,7 +11,7 @@ use super::{
     AcceptedMessage, EndedHow, LogRecord, PlacedMessage, QuarantineReason, SendState,
     StoreCounters, StoreIdentity,
 };
-use crate::fields::{FieldReader, put_text, put_varint, varint_len};
+use crate::fields::{RecordFields, put_text, put_varint, varint_len};
 
 const KEEP_LATEST: u8 = 1;
 
@@ -20,21 +20,21 @@ impl<'a> LogRecord<'a> {
     ///
     /// Returns `Err(())` when there is none, and `Ok(None)` for a kind that is not known.
     pub(crate) fn read(body: &mut &'a [u8]) -> Result<Option<Self>, ()> {
-        let mut fields = FieldReader::new(body);
+        let mut fields = RecordFields::new(body);
         let (kind, record) = Self::read_header(&mut fields).ok_or(())?;
         *body = fields.rest();
-        Self::read_fields(kind, FieldReader::new(record)).ok_or(())
+        Self::read_fields(kind, RecordFields::new(record)).ok_or(())
     }
 
-    fn read_header(fields: &mut FieldReader<'a>) -> Option<(u8, &'a [u8])> {
+    fn read_header(fields: &mut RecordFields<'a>) -> Option<(u8, &'a [u8])> {
         let kind = fields.u8()?;
         let length = usize::try_from(fields.varint()?).ok()?;
         Some((kind, fields.bytes(length)?))
     }
 
     /// `Some(None)` for a kind that is not known, `None` for wrong fields. What follows the known fields is a later version's.
-    fn read_fields(kind: u8, mut fields: FieldReader<'a>) -> Option<Option<Self>> {
-        let packet_id = |fields: &mut FieldReader<'a>| PacketId::new(fields.u16()?);
+    fn read_fields(kind: u8, mut fields: RecordFields<'a>) -> Option<Option<Self>> {
+        let packet_id = |fields: &mut RecordFields<'a>| PacketId::new(fields.u16()?);
         Some(Some(match kind {
             1 => Self::Accepted(AcceptedMessage::read(fields)?),
             2 => Self::Sending {
@@ -265,7 +265,7 @@ impl<'a> LogRecord<'a> {
 }
 
 impl<'a> AcceptedMessage<'a> {
-    fn read(mut fields: FieldReader<'a>) -> Option<Self> {
+    fn read(mut fields: RecordFields<'a>) -> Option<Self> {
         Some(Self {
             key: fields.varint()?,
             accepted_at: fields.varint()?,
@@ -328,7 +328,7 @@ impl<'a> AcceptedMessage<'a> {
     }
 }
 
-fn read_ids(fields: &mut FieldReader<'_>) -> Option<Vec<PacketId>> {
+fn read_ids(fields: &mut RecordFields<'_>) -> Option<Vec<PacketId>> {
     let count = fields.varint()?;
     let mut ids = Vec::new(); // grows with what is there: the count is only a claim
     for _ in 0..count {
@@ -362,7 +362,7 @@ fn put_placed(out: &mut BytesMut, messages: &[PlacedMessage]) {
     }
 }
 
-fn read_placed(mut fields: FieldReader<'_>) -> Option<Vec<PlacedMessage>> {
+fn read_placed(mut fields: RecordFields<'_>) -> Option<Vec<PlacedMessage>> {
     let mut messages = Vec::new();
     let mut before = PlacedMessage::start();
     while !fields.is_empty() {

@@ -10,4 +10,5 @@ mod kill;
 mod markers;
 mod model;
 mod secrets;
+mod sessions;
 mod world;
