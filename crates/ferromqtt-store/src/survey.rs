@@ -53,7 +53,6 @@ pub(crate) struct StatedFloor {
     pub(crate) frame: u64,
 }
 
-#[derive(Debug)]
 pub(crate) struct SegmentSurvey {
     pub(crate) number: u32,
     pub(crate) length: u64,
