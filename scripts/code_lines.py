@@ -161,7 +161,7 @@ PARTS = (
     Part("core", 17_197, ("crates/ferromqtt-proto/src",)),
     Part("engine", 4_928, ("crates/ferromqtt-engine/src",)),
     Part("recordings", 1_722, ("crates/ferromqtt-recording/src",)),
-    Part("store", 3_975, ("crates/ferromqtt-store/src",)),
+    Part("store", 3_983, ("crates/ferromqtt-store/src",)),
     Part("transport", 2_606, ("crates/ferromqtt-transport/src",)),
     Part("tokio client, driver", 4_200, (RUST,), (*_RUST_FACE, *_TLS)),
     Part("tokio client, TLS", 673, _TLS),

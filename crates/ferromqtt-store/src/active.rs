@@ -8,7 +8,6 @@ use crate::record::{AcceptedMessage, EndedHow, LogRecord};
 use crate::survey::SegmentEnd;
 
 /// The segment that is written to.
-#[derive(Debug)]
 pub(crate) struct ActiveSegment {
     pub(crate) number: u32,
     /// The bytes of all frames that were written.

@@ -84,7 +84,7 @@ pub struct StoreStats {
 }
 
 /// The frame that was read last: messages are mostly read in order, and a frame has many.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct FrameCache {
     frame: Option<(u32, u32, Bytes)>,
 }

@@ -398,7 +398,7 @@ impl PlacedMessage {
 }
 
 /// The records of a frame's body, each with its place in the body. Ends at the first that cannot be read.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Records<'a> {
     body: &'a [u8],
     rest: &'a [u8],
