@@ -5,9 +5,9 @@ An asyncio client for MQTT 5.0, 3.1.1 and 3.1 on a core in Rust; a drop-in for a
 
 from typing import TYPE_CHECKING
 
-from ferromqtt import _lazy
+# The native module comes first: where it refuses to load, as in a subinterpreter, nothing is left.
+from ferromqtt import _lazy, _native
 from ferromqtt._drain import Drained
-from ferromqtt._native import __version__
 from ferromqtt._responder import Request, RequestIterator, Requests, Responder
 from ferromqtt._subscription import Subscription, SubscriptionMessages
 from ferromqtt.client import Client, ProtocolVersion, ProxySettings, TLSParameters, Will
@@ -53,6 +53,7 @@ else:
         },
     )
 
+__version__ = _native.__version__
 __version_tuple__ = tuple(int(part) for part in __version__.split("."))
 
 __all__ = [
