@@ -158,7 +158,7 @@ _PYTHON_TOOLS = tuple(
 _TLS = (f"{RUST}/transport/tls",)
 
 PARTS = (
-    Part("core", 17_197, ("crates/ferromqtt-proto/src",)),
+    Part("core", 17_211, ("crates/ferromqtt-proto/src",)),
     Part("engine", 4_928, ("crates/ferromqtt-engine/src",)),
     Part("recordings", 1_722, ("crates/ferromqtt-recording/src",)),
     Part("store", 3_983, ("crates/ferromqtt-store/src",)),

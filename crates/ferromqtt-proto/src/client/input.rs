@@ -16,6 +16,15 @@ use crate::slips::Slip;
 
 const NOT_CONNACK: DecodeError = DecodeError::protocol("the first packet is not CONNACK");
 
+/// MQTT-3.1.0-1: CONNECT is the first packet of a connection, also where it waits for a store.
+const BEFORE_CONNECT: DecodeError =
+    DecodeError::protocol("the server accepts a CONNECT that was not sent");
+
+/// Whether the server refuses the connection, for which it need not have read anything.
+fn is_refusal(packet: &Packet) -> bool {
+    matches!(packet, Packet::ConnAck(connack) if connack.reason != ReasonCode::Success)
+}
+
 /// What a server that does not speak MQTT on this port answers CONNECT with.
 fn not_connack(input: &[u8]) -> DecodeError {
     match input {
@@ -178,6 +187,9 @@ impl Client {
         packet.detach_properties();
         if let ClientPhase::Handshake { .. } = self.phase {
             self.check_problem_information(&packet)?;
+            if self.holds_connect() && !is_refusal(&packet) {
+                return Err(BEFORE_CONNECT);
+            }
             return match packet {
                 Packet::ConnAck(connack) => self.on_connack(now, *connack),
                 Packet::Auth(auth) => self.on_auth(*auth),

@@ -156,6 +156,11 @@ impl Client {
         self.release_held(); // as far as a store has failed, it waits for nothing
     }
 
+    /// Whether CONNECT is held.
+    pub(super) fn holds_connect(&self) -> bool {
+        (self.connection.as_ref()).is_some_and(|connection| connection.held.has_connect())
+    }
+
     /// Whether a PUBLISH is held.
     pub(super) fn holds_publishes(&self) -> bool {
         (self.connection.as_ref()).is_some_and(|connection| connection.held.has_publishes())

@@ -76,6 +76,11 @@ impl HeldPackets {
         self.session_lost.is_some()
     }
 
+    /// Whether CONNECT is held.
+    pub(crate) const fn has_connect(&self) -> bool {
+        self.connect.is_some()
+    }
+
     /// Whether a PUBLISH is held, which no other overtakes.
     pub(crate) fn has_publishes(&self) -> bool {
         !self.publishes.is_empty()

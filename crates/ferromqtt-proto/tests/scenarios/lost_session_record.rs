@@ -1,9 +1,10 @@
 //! A session that the server has lost, while the process may end at any moment: what is sent before that is on record, and what
 //! an identifier means of which nobody knows whether it is still that of an earlier message.
 
-use ferromqtt_proto::packet::{Disconnect, Packet, PublishRef};
+use ferromqtt_proto::packet::{Disconnect, Packet, PublishRef, ReasonCode};
 use ferromqtt_proto::{
-    CleanStart, Direction, Event, Outcome, Properties, ProtocolVersion, SessionChange,
+    CleanStart, ConnectionError, Direction, Event, Outcome, Properties, ProtocolVersion,
+    SessionChange,
 };
 
 use crate::support::store::*;
@@ -142,6 +143,37 @@ fn connect_waits_for_its_record_while_identifiers_are_remembered() {
     let (mut pair, mut store) = connecting(V5);
     pair.accept(true, Properties::default());
     assert_eq!(store.collect(&mut pair), [SessionChange::Resumed]);
+}
+
+/// MQTT-3.1.0-1: whatever a server sends before it has CONNECT, nothing goes out before that.
+#[test]
+fn a_server_that_accepts_before_connect_was_sent_is_refused() {
+    for version in VERSIONS {
+        for (answer, is_refusal) in [
+            (accepted(true, Properties::default()), false),
+            (refused(ReasonCode::ServerUnavailable), true),
+        ] {
+            let (mut pair, mut store) = connected(journaled(version));
+            pair.receive("t", "x", ExactlyOnce, 9);
+            store.write(&mut pair);
+            pair.bytes();
+            pair.cut();
+            pair.wait_for_transport();
+            pair.server_sends(answer);
+            assert!(pair.bytes().is_empty(), "CONNECT waits for the store");
+            let cause = pair.causes().pop().unwrap(); // behind that of the cut
+            match is_refusal {
+                true => assert!(
+                    matches!(cause, ConnectionError::Refused { .. }),
+                    "{cause:?}"
+                ),
+                false => assert!(
+                    matches!(cause, ConnectionError::ProtocolViolation(_)),
+                    "{cause:?}"
+                ),
+            }
+        }
+    }
 }
 
 /// The server's answer, that it had no session, is lost with the process: the next CONNACK says that the session is there.
