@@ -227,7 +227,8 @@ wrong_store(
     lambda: once.sqlite(sqlite3.connect(":memory:", isolation_level=None)),
 )
 wrong_store(
-    "was opened with autocommit", lambda: once.sqlite(sqlite3.connect(":", factory=OfPython312))
+    "was opened with autocommit",
+    lambda: once.sqlite(sqlite3.connect(":memory:", factory=OfPython312)),
 )
 wrong_store(
     "The psycopg connection is in autocommit",
@@ -241,14 +242,15 @@ wrong_store(
 )
 wrong_store(
     "a function that returns an awaitable",
-    lambda: once.sqlite(lambda: aiosqlite.connect(":")).create(),  # type: ignore[arg-type,return-value]
+    lambda: once.sqlite(lambda: aiosqlite.connect(":memory:")).create(),  # type: ignore[arg-type,return-value]
 )
 wrong_store(
-    "must be the name of a table", lambda: once.sqlite(lambda: sqlite3.connect(":"), table="a b")
+    "must be the name of a table",
+    lambda: once.sqlite(lambda: sqlite3.connect(":memory:"), table="a b"),
 )
 wrong_store(
     "must have different names",
-    lambda: once.sqlite(lambda: sqlite3.connect(":"), table="a", dead_letters="a"),
+    lambda: once.sqlite(lambda: sqlite3.connect(":memory:"), table="a", dead_letters="a"),
 )
 
 
