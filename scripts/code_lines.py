@@ -168,12 +168,12 @@ PARTS = (
     Part("tokio client, face", 2_475, _RUST_FACE),
     Part("binding, driver", 5_377, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
     Part("binding, face", 2_159, _BINDING_FACE),
-    Part("Python, driver", 4_803, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
+    Part("Python, driver", 4_790, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
     Part("Python, face", 4_805, _PYTHON_FACE),
-    Part("Python, test tools", 3_498, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
+    Part("Python, test tools", 3_499, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
     Part("pytest plugin", 698, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-    Part("test broker", 12_106, ("crates/ferromqtt-testing/src",)),
+    Part("test broker", 12_109, ("crates/ferromqtt-testing/src",)),
     Part("command line", 444, ("crates/ferromqtt-cli/src",)),
 )
 

@@ -39,7 +39,7 @@ _SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0
 
 
 class BrokerFaults:
-    """The part of a `TestBroker` that makes faults, and tells what happened.
+    """The part of a `TestBroker` that makes faults, and says what happened.
 
     Calls that make faults raise RuntimeError on a broker that replays a recording.
     """
@@ -442,11 +442,12 @@ class BrokerFaults:
         counts = core.accepted()
         if counts is None:
             raise AssertionError("the broker keeps no journal: its option journal_packets is 0")
-        accepted, kept = counts
-        if accepted > kept:
+        accepted, dropped = counts
+        if dropped:
             raise AssertionError(
-                f"the journal holds the newest {kept} of {accepted} messages, so that the others "
-                "cannot be counted: give the broker a larger journal_packets or journal_bytes"
+                f"the journal holds the newest {accepted - dropped} of {accepted} messages, so "
+                "that the others cannot be counted: give the broker a larger journal_packets or "
+                "journal_bytes"
             )
 
     def is_idle(self) -> bool:

@@ -231,7 +231,7 @@ class TestBroker(BrokerFaults):
         The first packet that does not fit closes all connections, and leaving `async with` raises
         `ReplayError`, as it does when something is left of the recording. It is raised from
         the MqttError that the program then got; any other exception that leaves the block gets it
-        as a note instead. `check_replay` tells the same at any time.
+        as a note instead. `check_replay` says the same at any time.
 
         What happened can be asked as of any broker: `published`, `packets`, `chart`, `wait_for`,
         `check_published`, `idle`. Rules, `link`, `restart`, `publish` and other verbs raise

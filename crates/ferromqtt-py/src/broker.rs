@@ -449,11 +449,11 @@ impl Broker {
         Ok(journal::published(&slf.read().core, &filter, after))
     }
 
-    /// How many messages the broker has accepted, and how many of them the journal still holds; `None` without a journal.
-    fn accepted(slf: &Bound<'_, Self>) -> Option<(u64, usize)> {
+    /// How many messages the broker has accepted, and how many of them the journal has dropped; `None` without a journal.
+    fn accepted(slf: &Bound<'_, Self>) -> Option<(u64, u64)> {
         let broker = slf.read();
         let journal = broker.core.journal()?;
-        Some((journal.accepted(), journal.messages().count()))
+        Some((journal.accepted(), journal.dropped_messages()))
     }
 
     /// The newest lines of the journal as a sequence chart.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from ferromqtt._once.errors import OpenTransactionError, SavepointGoneError
-from ferromqtt._once.sql import SAVEPOINT, Statements, row
-from ferromqtt._once.store import DeadLetter, Tables, is_inserted, settled
+from ferromqtt._once.sql import Statements, StatementTransactions
+from ferromqtt._once.store import Tables, settled
 
 C = TypeVar("C")
 
@@ -19,7 +19,7 @@ def statements(tables: Tables) -> Statements:
     return Statements(tables, "%s", "BIGINT", "BYTEA", identity)
 
 
-class PostgresTransactions(Generic[C]):
+class PostgresTransactions(StatementTransactions[C]):
     """A `psycopg.Connection` or `psycopg.AsyncConnection`, whose methods have the same names.
 
     Outside of autocommit psycopg itself sends BEGIN before the first statement of a transaction.
@@ -31,11 +31,7 @@ class PostgresTransactions(Generic[C]):
         check_autocommit(connection)
         self.errors: tuple[type[Exception], ...] = (psycopg.Error,)
         self._idle = psycopg.pq.TransactionStatus.IDLE
-        self.db = connection
-        self._connection: Any = connection
-        self._owned = owned
-        texts = statements(tables)
-        self._remember, self._forget, self._bury = texts.remember, texts.forget, texts.bury
+        super().__init__(connection, statements(tables), owned=owned)
 
     async def _run(self, statement: str, *parameters: object) -> int:
         cursor = await settled(self._connection.execute(statement, parameters or None))
@@ -53,19 +49,6 @@ class PostgresTransactions(Generic[C]):
         if status not in (self._idle, status.UNKNOWN):  # unknown: closed, as that will say
             raise OpenTransactionError
 
-    async def savepoint(self) -> None:
-        """As the protocol says."""
-        await self._run(f"SAVEPOINT {SAVEPOINT}")
-
-    async def release(self) -> None:
-        """As the protocol says."""
-        await self._at_savepoint(f"RELEASE SAVEPOINT {SAVEPOINT}")
-
-    async def roll_back_to(self) -> None:
-        """As the protocol says."""
-        await self._at_savepoint(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
-        await self._at_savepoint(f"RELEASE SAVEPOINT {SAVEPOINT}")
-
     async def _at_savepoint(self, statement: str) -> None:
         if self._connection.closed and not self._connection.broken:
             raise SavepointGoneError  # `with connection:` closes it
@@ -76,31 +59,10 @@ class PostgresTransactions(Generic[C]):
                 raise SavepointGoneError from error
             raise
 
-    async def commit(self) -> None:
-        """As the protocol says."""
-        await settled(self._connection.commit())
-
     async def roll_back(self) -> None:
         """As the protocol says."""
         if not self._connection.closed:
-            await settled(self._connection.rollback())
-
-    async def remember(self, handler: str, key: str, now: int) -> bool:
-        """As the protocol says."""
-        return is_inserted(await self._run(self._remember, handler, key, now))
-
-    async def forget(self, handler: str, before: int, most: int) -> None:
-        """As the protocol says."""
-        await self._run(self._forget, handler, before, most)
-
-    async def bury(self, letter: DeadLetter) -> None:
-        """As the protocol says."""
-        await self._run(self._bury, *row(letter))
-
-    async def close(self) -> None:
-        """As the protocol says."""
-        if self._owned:
-            await settled(self._connection.close())
+            await super().roll_back()
 
 
 def is_transaction_rollback(error: BaseException) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, Generic, TypeVar
 
-from ferromqtt._once.store import DeadLetter, Tables
+from ferromqtt._once.store import DeadLetter, Tables, is_inserted, settled
+
+C = TypeVar("C")
 
 SAVEPOINT = "ferromqtt_once"
 
@@ -87,3 +90,60 @@ class Statements:
 def row(letter: DeadLetter) -> tuple[object, ...]:
     """Return the parameters of `Statements.bury`."""
     return dataclasses.astuple(letter)
+
+
+class StatementTransactions(Generic[C]):
+    """A connection that takes statements as texts: what sqlite3 and psycopg have in common."""
+
+    def __init__(self, connection: C, statements: Statements, *, owned: bool) -> None:
+        self.db = connection
+        self._connection: Any = connection
+        self._owned = owned
+        self._remember, self._forget = statements.remember, statements.forget
+        self._bury = statements.bury
+
+    async def _run(self, statement: str, *parameters: object) -> int:
+        """Run a statement, and return the driver's number of rows."""
+        raise NotImplementedError
+
+    async def _at_savepoint(self, statement: str) -> None:
+        """Run a statement that raises SavepointGoneError without the savepoint."""
+        raise NotImplementedError
+
+    async def savepoint(self) -> None:
+        """As the protocol says."""
+        await self._run(f"SAVEPOINT {SAVEPOINT}")
+
+    async def release(self) -> None:
+        """As the protocol says."""
+        await self._at_savepoint(f"RELEASE SAVEPOINT {SAVEPOINT}")
+
+    async def roll_back_to(self) -> None:
+        """As the protocol says."""
+        await self._at_savepoint(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
+        await self._at_savepoint(f"RELEASE SAVEPOINT {SAVEPOINT}")
+
+    async def commit(self) -> None:
+        """As the protocol says."""
+        await settled(self._connection.commit())
+
+    async def roll_back(self) -> None:
+        """As the protocol says."""
+        await settled(self._connection.rollback())
+
+    async def remember(self, handler: str, key: str, now: int) -> bool:
+        """As the protocol says."""
+        return is_inserted(await self._run(self._remember, handler, key, now))
+
+    async def forget(self, handler: str, before: int, most: int) -> None:
+        """As the protocol says."""
+        await self._run(self._forget, handler, before, most)
+
+    async def bury(self, letter: DeadLetter) -> None:
+        """As the protocol says."""
+        await self._run(self._bury, *row(letter))
+
+    async def close(self) -> None:
+        """As the protocol says."""
+        if self._owned:
+            await settled(self._connection.close())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from ferromqtt._once.errors import OpenTransactionError, SavepointGoneError
-from ferromqtt._once.sql import SAVEPOINT, Statements, row
-from ferromqtt._once.store import DeadLetter, Tables, is_inserted, settled
+from ferromqtt._once.sql import Statements, StatementTransactions
+from ferromqtt._once.store import Tables, settled
 
 C = TypeVar("C")
 
@@ -20,18 +20,14 @@ def statements(tables: Tables) -> Statements:
     return Statements(tables, "?", "INTEGER", "BLOB", "INTEGER")
 
 
-class SqliteTransactions(Generic[C]):
+class SqliteTransactions(StatementTransactions[C]):
     """A connection of sqlite3 or aiosqlite, whose methods have the same names."""
 
     errors: tuple[type[Exception], ...] = (sqlite3.Error,)
 
     def __init__(self, connection: C, tables: Tables, *, owned: bool) -> None:
         check_autocommit(connection)
-        self.db = connection
-        self._connection: Any = connection
-        self._owned = owned
-        texts = statements(tables)
-        self._remember, self._forget, self._bury = texts.remember, texts.forget, texts.bury
+        super().__init__(connection, statements(tables), owned=owned)
 
     async def _run(self, statement: str, *parameters: object) -> int:
         cursor = await settled(self._connection.execute(statement, parameters))
@@ -51,19 +47,6 @@ class SqliteTransactions(Generic[C]):
             raise OpenTransactionError
         await self._run("BEGIN IMMEDIATE")
 
-    async def savepoint(self) -> None:
-        """As the protocol says."""
-        await self._run(f"SAVEPOINT {SAVEPOINT}")
-
-    async def release(self) -> None:
-        """As the protocol says."""
-        await self._at_savepoint(f"RELEASE {SAVEPOINT}")
-
-    async def roll_back_to(self) -> None:
-        """As the protocol says."""
-        await self._at_savepoint(f"ROLLBACK TO {SAVEPOINT}")
-        await self._at_savepoint(f"RELEASE {SAVEPOINT}")
-
     async def _at_savepoint(self, statement: str) -> None:
         try:
             await self._run(statement)
@@ -71,31 +54,6 @@ class SqliteTransactions(Generic[C]):
             if "no such savepoint" in str(error):
                 raise SavepointGoneError from error
             raise
-
-    async def commit(self) -> None:
-        """As the protocol says."""
-        await settled(self._connection.commit())
-
-    async def roll_back(self) -> None:
-        """As the protocol says."""
-        await settled(self._connection.rollback())
-
-    async def remember(self, handler: str, key: str, now: int) -> bool:
-        """As the protocol says."""
-        return is_inserted(await self._run(self._remember, handler, key, now))
-
-    async def forget(self, handler: str, before: int, most: int) -> None:
-        """As the protocol says."""
-        await self._run(self._forget, handler, before, most)
-
-    async def bury(self, letter: DeadLetter) -> None:
-        """As the protocol says."""
-        await self._run(self._bury, *row(letter))
-
-    async def close(self) -> None:
-        """As the protocol says."""
-        if self._owned:
-            await settled(self._connection.close())
 
 
 def check_autocommit(connection: Any) -> None:  # noqa: ANN401 - of sqlite3 or aiosqlite

@@ -174,7 +174,7 @@ impl Client {
     }
 
     /// The connection ends for us: what it holds is not sent, and PUBLISHes of QoS 1 and 2 wait as before. Returns how many of QoS
-    /// 0 are dropped, which are told as sent.
+    /// 0 are dropped, which were reported as sent.
     pub(super) fn drop_held(&mut self) -> u64 {
         let Some(connection) = &mut self.connection else {
             return 0;
@@ -195,7 +195,7 @@ impl Client {
         qos0.count() as u64
     }
 
-    /// QoS 0 messages that were told as sent are not.
+    /// QoS 0 messages that were reported as sent are not.
     pub(super) fn report_unflushed(&mut self, messages: u64) {
         if messages > 0 {
             self.stats.unflushed += messages;

@@ -357,7 +357,7 @@ impl Client {
 
     /// The session that was on the server is gone: it says so (MQTT-3.2.2-5), or CONNECT asks for a fresh one
     /// (MQTT-3.1.2-4). Publishes that were on its wire are settled (`docs/design/0005-lost-sessions.md`): QoS 1 goes out again, QoS 2 ends
-    /// as `SessionLost`, or as `Uncertain` for a store, or goes out anew if asked. What nobody waits for any more is dropped,
+    /// as `SessionLost`, or as `Uncertain` for a store, or goes out again if asked. What nobody waits for any more is dropped,
     /// unless a store keeps it. Returns what waits until that is on record.
     pub(super) fn session_lost(&mut self) -> SessionNeeds {
         self.session.inbound.clear();

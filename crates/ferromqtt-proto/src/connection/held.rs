@@ -45,7 +45,7 @@ struct HeldPublish {
 pub(crate) enum HeldMessage {
     /// Of QoS 1 or 2: in flight under this number.
     InFlight(u64),
-    /// Of QoS 0. It is told as sent already.
+    /// Of QoS 0. It was reported as sent already.
     AtMostOnce(Box<WaitingPublish>),
 }
 

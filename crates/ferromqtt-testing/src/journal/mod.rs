@@ -130,6 +130,11 @@ impl BrokerJournal {
         self.messages().filter(|message| filter.selects(message))
     }
 
+    /// How many of the [accepted](Self::accepted) messages the journal has dropped, the oldest, because it was full.
+    pub const fn dropped_messages(&self) -> u64 {
+        self.messages.dropped
+    }
+
     /// As [`published`](Self::published), of the messages that were [accepted](Self::accepted) after the first `count`: what
     /// is new to one who has seen so many.
     pub fn published_after<'a>(
