@@ -25,7 +25,9 @@ from ferromqtt.exceptions import (
     MqttConnectError,
     MqttDiscardedError,
     MqttError,
+    MqttKeptError,
     MqttOverflowError,
+    MqttQuarantinedError,
     MqttQueueFullError,
     MqttReentrantError,
     MqttTimeoutError,
@@ -39,6 +41,7 @@ from ferromqtt.topic import Topic, TopicLike, TopicTemplate, Wildcard, WildcardL
 
 if TYPE_CHECKING:
     from ferromqtt import events, once
+    from ferromqtt.outbox import Outbox, OutboxStats
     from ferromqtt.router import Router
     from ferromqtt.stats import AckLatency, Stats
 else:
@@ -46,6 +49,8 @@ else:
         __name__,
         {
             "AckLatency": "ferromqtt.stats",
+            "Outbox": "ferromqtt.outbox",
+            "OutboxStats": "ferromqtt.outbox",
             "Router": "ferromqtt.router",
             "Stats": "ferromqtt.stats",
             "events": "ferromqtt.events",
@@ -70,10 +75,14 @@ __all__ = [
     "MqttConnectError",
     "MqttDiscardedError",
     "MqttError",
+    "MqttKeptError",
     "MqttOverflowError",
+    "MqttQuarantinedError",
     "MqttQueueFullError",
     "MqttReentrantError",
     "MqttTimeoutError",
+    "Outbox",
+    "OutboxStats",
     "OutgoingQueue",
     "PacketTypes",
     "PayloadError",

@@ -10,7 +10,7 @@ import operator
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "topic_aliases": ("True, False or a number", _is_int),
     "servers": ("a list of servers", _is_list),
     "outgoing_queue": ("an OutgoingQueue", _has("maxsize", "maxbytes", "overflow")),
+    "outbox": ("an Outbox", _has("path", "maxsize", "native_sync")),
     "profile": _STR,
     "record": ("a path", _is(str, os.PathLike)),
     "record_payloads": _FLAG,
@@ -120,6 +121,24 @@ def nearest(name: str, names: Mapping[str, str]) -> str | None:
 
     found = difflib.get_close_matches(letters(name), names, n=1)
     return names[found[0]] if found else None
+
+
+def check_bounds(
+    what: str, maxsize: object, maxbytes: object, overflow: object, overflows: Collection[str]
+) -> None:
+    """Check the bounds of a queue, and what happens to a message that would exceed them."""
+    for name, value in (("maxsize", maxsize), ("maxbytes", maxbytes)):
+        if value is None:
+            continue
+        if not is_count(value):
+            raise wrong_type(f"{what}: {name}", "int or None", value)
+        if value < 1:
+            raise ValueError(f"{what}: {name} must be 1 or more, or None, not {value}.")
+    if not isinstance(overflow, str):
+        raise wrong_type(f"{what}: overflow", "str", overflow)
+    if overflow not in overflows:
+        must_be = '"wait", "drop_oldest", "drop_newest" or "fail"'
+        raise ValueError(f"{what}: overflow must be {must_be}, not {overflow!r}.")
 
 
 def check_types(options: ClientOptions) -> None:

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Literal, TypedDict, TypeVar
 
+import ferromqtt  # for what is imported when somebody asks for it
 from ferromqtt._native import Message
 from ferromqtt.connection import CredentialsSource, Reconnect, ServerLike
 from ferromqtt.options import ProtocolVersion, ProxySettings, TLSParameters, Will
@@ -76,6 +77,7 @@ class MemoryClientKeywords(TypedDict, total=False):
     session_expiry_at_disconnect: int | None
     topic_aliases: bool | int
     outgoing_queue: OutgoingQueue | None
+    outbox: "ferromqtt.Outbox | None"
     profile: ServerProfileName | None
     record: str | os.PathLike[str] | None
     record_payloads: bool

@@ -7,7 +7,7 @@ import os
 import ssl
 import string
 from collections.abc import Iterable, Mapping
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from ferromqtt import _checks, _keywords, _option_checks, _recording, _shown
 from ferromqtt._native import check_text
@@ -30,6 +30,9 @@ from ferromqtt.types import (
     SocketOption,
     WebSocketHeaders,
 )
+
+if TYPE_CHECKING:
+    from ferromqtt.outbox import Outbox
 
 _BASE62 = string.digits + string.ascii_letters
 _IDENTIFIER_LENGTH = 22  # enough for 128 random bits; 3.1 allows 23
@@ -84,6 +87,7 @@ class ClientOptions:
     """The properties of CONNECT that are given as keywords."""
     topic_aliases: bool | int = False
     outgoing_queue: OutgoingQueue | None = None
+    outbox: Outbox | None = None
     profile: ServerProfileName | None = None
     record: str | os.PathLike[str] | None = None
     record_payloads: bool = False
@@ -155,7 +159,8 @@ class ClientOptions:
     def clean(self) -> bool | Literal[3]:
         """What Clean Start, or Clean Session before 5.0, is to be: on, off, or on at first."""
         if self.protocol != ProtocolVersion.V5:
-            return True if self.clean_session is None else bool(self.clean_session)
+            usual = self.outbox is None
+            return usual if self.clean_session is None else bool(self.clean_session)
         if self.clean_start is True or self.clean_start is False:
             return self.clean_start
         # As in aiomqtt, any other number means off.
@@ -209,7 +214,7 @@ def _client_identifier(options: ClientOptions) -> str:
     if options.identifier:
         check_text("identifier", options.identifier, f": {_shown.quoted(options.identifier)}")
         return options.identifier
-    if options.protocol == ProtocolVersion.V31:
+    if options.protocol == ProtocolVersion.V31 and options.outbox is None:
         from secrets import choice  # noqa: PLC0415 - slow to import, and seldom needed
 
         return "".join(choice(_BASE62) for _ in range(_IDENTIFIER_LENGTH))

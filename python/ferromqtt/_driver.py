@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ferromqtt._connector import Connector
     from ferromqtt._native import End
+    from ferromqtt._outbox import OutboxWatch
 
 
 def complete(waiter: asyncio.Future[None]) -> None:
@@ -90,6 +91,8 @@ class Protocol(LoggingCore):
     _refusal: str | None = None
     _answering: asyncio.Future[bytes] | None = None
     """What the authenticator's coroutine runs as; it is cancelled when the connection ends."""
+    outbox: OutboxWatch | None = None
+    """The outbox, while the client is entered."""
     _accepted = False
     """A server has accepted a connection since the client was entered."""
     _ended = False
@@ -111,6 +114,10 @@ class Protocol(LoggingCore):
         self._had_ended, self._ended = self._ended, False
         self.traces_packets = self.wants_trace()
         self.begin(self.loop, address)
+        if self.outbox_descriptor() is not None:
+            from ferromqtt._outbox import OutboxWatch  # noqa: PLC0415 - for those who have one
+
+            self.outbox = OutboxWatch(self, self.loop)
         foreign = self.take_foreign_waiters()
         if self.on_begin is not None:
             foreign += self.on_begin(self.loop)
@@ -155,6 +162,16 @@ class Protocol(LoggingCore):
         """Give up the attempt whose transport is being opened: the connection is to end."""
         if self.connector is not None:
             self.connector.cancel()
+
+    def wait_for_no_server(self) -> None:
+        """Let the client go on without a connection: an outbox accepts messages all the same."""
+        self._entering = None
+
+    async def close_outbox_and_wait(self) -> None:
+        """Close the outbox, if there is one, so that another client may open it."""
+        watch, self.outbox = self.outbox, None
+        if watch is not None:
+            await watch.close()
 
     async def accepted(self) -> None:
         """Wait until a server has accepted a connection; raise when none will."""
@@ -408,13 +425,16 @@ class Protocol(LoggingCore):
         self._settle_attempt()
         if retries:
             return
-        if not self._accepted:
-            entering = self._entering
-            if entering is not None and not entering.done():
+        entering = self._entering
+        if not self._accepted and entering is not None:
+            if not entering.done():
                 error = failure or _errors.connect_error(end, self.lost_by)
                 entering.set_exception(error)
             return
-        self._cause = failure or _errors.end_cause(end, self.lost_by)
+        if self._accepted:
+            self._cause = failure or _errors.end_cause(end, self.lost_by)
+        else:
+            self._cause = failure or _errors.connect_error(end, self.lost_by)
         self._end_text = self._refusal or end.text
         self._end()
 

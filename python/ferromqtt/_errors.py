@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from ferromqtt._native import End, EndKind, Phase
@@ -12,6 +13,8 @@ from ferromqtt.exceptions import (
     MqttConnectError,
     MqttDiscardedError,
     MqttError,
+    MqttKeptError,
+    MqttQuarantinedError,
     MqttQueueFullError,
     MqttTimeoutError,
 )
@@ -27,11 +30,15 @@ _COULD_NOT = {
     "authenticate": "Could not authenticate again",
 }
 
-_DISCARDED: dict[str, Literal["expired", "replaced", "dropped"]] = {
-    "expired": "expired",
-    "replaced": "replaced",
-    "dropped": "dropped",
+_OF_QUEUE: dict[str, Callable[[str], MqttError]] = {
+    "dropped": MqttDiscardedError,
+    "expired": lambda text: MqttDiscardedError(text, "expired"),
+    "kept": MqttKeptError,
+    "quarantined": MqttQuarantinedError,
+    "replaced": lambda text: MqttDiscardedError(text, "replaced"),
+    "store_busy": MqttQueueFullError,
 }
+"""How a message ends that waits in the outgoing queue, or in an outbox."""
 
 
 def call_error(kind: str, code: int, text: str, delivery: Delivery, what: str) -> Exception:
@@ -65,8 +72,8 @@ def call_error(kind: str, code: int, text: str, delivery: Delivery, what: str) -
             error = MqttCodeError(ReasonCode(packet, identifier=code), text)
             is_sent = delivery == "unknown"  # in the first case by an earlier connection
             error.add_note(_sentence(text) if is_sent else f"Nothing was sent: {text}")
-        case kind if kind in _DISCARDED:
-            error = MqttDiscardedError(_sentence(text), _DISCARDED[kind])
+        case kind if kind in _OF_QUEUE:
+            error = _OF_QUEUE[kind](_sentence(text))
         case _:  # discarded, or the session was lost
             error = MqttError(_sentence(text))
     error.delivery = delivery

@@ -53,6 +53,9 @@ from ferromqtt.types import (
     UnsubscribeTopic,
 )
 
+if TYPE_CHECKING:
+    from ferromqtt.outbox import Outbox
+
 _DEFAULT_INFLIGHT = 20
 # As many are in flight where there is no limit.
 _PACKET_IDENTIFIERS = 65_535
@@ -243,10 +246,14 @@ class Internals:
                 check_enter(self.options)
                 # One for each loop: it belongs to the one in which calls first wait.
                 self._slots = self._make_slots()
-                if not self._was_entered:
+                if self.options.outbox is not None:
+                    await self._open_outbox(self.options.outbox)
+                elif not self._was_entered:
                     self.core.configure(**self.core_options())
-                    queue = self.options.outgoing_queue or OutgoingQueue()
-                    self.core.set_outgoing_queue(queue.maxsize, queue.maxbytes, queue.overflow)
+                if not self._was_entered:
+                    if self.options.outbox is None:
+                        queue = self.options.outgoing_queue or OutgoingQueue()
+                        self.core.set_outgoing_queue(queue.maxsize, queue.maxbytes, queue.overflow)
                     if record := recorder(self.options.record, self.options.record_payloads):
                         self.core.record(record)
                     self._was_entered = True
@@ -269,7 +276,10 @@ class Internals:
         async with TURN_BEFORE_ERROR:
             publish_will = self._will_on_error and failed
             try:
-                await self.core.stop(timeout, publish_will=publish_will, wait=not failed)
+                try:
+                    await self.core.stop(timeout, publish_will=publish_will, wait=not failed)
+                finally:
+                    await self.core.close_outbox_and_wait()
             finally:
                 self.entered = False
                 if self._slots is not None and self._slots.is_left:
@@ -288,10 +298,23 @@ class Internals:
         self._connector.limit = timeout
         try:
             await self.core.start(address_of(self.options))
+            if self.options.outbox is not None and self.options.reconnects is not None:
+                self.core.wait_for_no_server()
             await self.core.accepted()
         except BaseException:
-            await self.core.cancel_start()
+            try:
+                await self.core.cancel_start()
+            finally:
+                await self.core.close_outbox_and_wait()
             raise
+
+    async def _open_outbox(self, outbox: Outbox) -> None:
+        """Take up what the outbox holds: each time, as another client may have had it meanwhile."""
+        from ferromqtt._outbox import opened  # noqa: PLC0415 - for those who have one
+
+        folder = await opened(outbox, self.options.identifier or "")
+        self.options.identifier = folder.client_identifier
+        self.core.configure(folder, **self.core_options())
 
     async def wait(self, waiter: Any) -> Any:  # noqa: ANN401 - any call's future
         """Wait for a call that was just accepted; tell the core when it is given up."""
@@ -467,7 +490,7 @@ class Internals:
             "will": will
             and (will.topic, will.payload, will.qos, bool(will.retain), options.will_properties),
             "strict": bool(options.strict),
-            "reconnect": options.reconnects and _native_policy(options.reconnects),
+            "reconnect": options.reconnects and _native_policy(options.reconnects, options.outbox),
             "servers": 1 + len(options.further_servers),
             "fresh_credentials": self._has_credentials,
             "maximum_non_publish_size": options.maximum_non_publish_size,
@@ -479,11 +502,19 @@ class Internals:
         }
 
 
-def _native_policy(policy: Reconnect) -> tuple[float, float, int, int | None, bool]:
+def _native_policy(
+    policy: Reconnect, outbox: Outbox | None
+) -> tuple[float, float, int, int | None, bool]:
     """Return how to reconnect as the core takes it."""
     percent = round(policy.jitter * 100)
     attempts = None if policy.attempts is None else int(policy.attempts)
-    return float(policy.min), float(policy.max), percent, attempts, bool(policy.initial)
+    return (
+        float(policy.min),
+        float(policy.max),
+        percent,
+        attempts,
+        bool(policy.initial) or outbox is not None,
+    )
 
 
 if TYPE_CHECKING:

@@ -107,6 +107,24 @@ def settle_profile(
 def wildcard_matches(wildcard: str, topic: str) -> bool | None:
     """Tell whether a wildcard of aiomqtt's matches a topic; None when it is malformed."""
 
+def open_outbox(
+    path: str,
+    maxsize: int | None,
+    maxbytes: int | None,
+    overflow: str,
+    max_age: float | None,
+    quarantine: bool,
+    sync: tuple[str, float],
+    client_identifier: str,
+) -> OutboxFolder:
+    """Open the folder of an outbox, for a thread that may block; OSError says why it cannot be."""
+
+class OutboxFolder:
+    """A folder that is open, until a client takes it up."""
+
+    @property
+    def client_identifier(self) -> str: ...
+
 def payload_bytes(payload: object) -> bytes: ...
 def authority(host: str, port: int) -> str:
     """Return host and port as an address for people."""
@@ -347,7 +365,13 @@ class Core:
     message_sink: Callable[[Message], object] | None
     parker: Callable[[], object] | None
     manual_ack: bool
-    def configure(self, **options: object) -> None: ...
+    def configure(self, outbox: OutboxFolder | None = None, **options: object) -> None: ...
+    def outbox_descriptor(self) -> int | None: ...
+    def outbox_woken(self) -> None: ...
+    def close_outbox(self) -> bool: ...
+    def forget_outbox(self) -> int | None: ...
+    def outbox_stats(self) -> dict[str, Any] | None: ...
+    def await_stored(self, key: int) -> asyncio.Future[None]: ...
     @property
     def state(self) -> str: ...
     @property

@@ -144,7 +144,7 @@ def check_clean_session(options: ClientOptions) -> None:
             "Clean session is not used for MQTT 5.0. clean_session must be left out there, not "
             f"{given}: give clean_start."
         )
-    if not options.clean_session and not options.identifier:
+    if not options.clean_session and not options.identifier and options.outbox is None:
         raise ValueError(
             "A client id must be provided if clean session is False. Give `identifier`."
         )

@@ -216,6 +216,13 @@ class Client(Publishing, Receiving, Responding):
         outgoing_queue: The bounds of the queue that `enqueue` and `publish_nowait` accept messages
             into, and what happens when it is full: an `OutgoingQueue`. None for 10,000 messages and
             64 MiB, for which `enqueue` waits. An addition to aiomqtt's parameters.
+        outbox: An `Outbox`: a folder in which the messages that `enqueue` and `publish_nowait`
+            accept, and the session, outlive the program. It takes the place of an `outgoing_queue`.
+            The session is resumed unless `clean_session` or `clean_start` is True; on 5.0 the
+            Session Expiry Interval is at least the `max_age` of the outbox, unless it is given; an
+            `identifier` is made once, and kept there, if none is given. With `reconnect`, entering
+            the client waits for the outbox and not for the server, which it goes on trying. See
+            docs/outbox.md. An addition to aiomqtt's parameters.
         profile: The service or server that is connected to, by name: "aws-iot", "azure-event-grid",
             "azure-iot-hub", "hivemq-cloud", "emqx-cloud", "rabbitmq", "nats" or "mosquitto-2.0".
             It has limits that are known and that it does not announce: what it does not take is
@@ -294,6 +301,7 @@ class Client(Publishing, Receiving, Responding):
         session_expiry_at_disconnect: int | None = None,
         topic_aliases: bool | int = False,
         outgoing_queue: OutgoingQueue | None = None,
+        outbox: ferromqtt.Outbox | None = None,
         profile: ServerProfileName | None = None,
         record: str | os.PathLike[str] | None = None,
         record_payloads: bool = False,
@@ -344,6 +352,7 @@ class Client(Publishing, Receiving, Responding):
             session_expiry_at_disconnect=session_expiry_at_disconnect,
             topic_aliases=topic_aliases,
             outgoing_queue=outgoing_queue,
+            outbox=outbox,
             profile=profile,
             record=record,
             record_payloads=record_payloads,
@@ -442,6 +451,16 @@ class Client(Publishing, Receiving, Responding):
         from ferromqtt.stats import of_counters  # noqa: PLC0415 - many programs need none
 
         return of_counters(self._FerromqttInternalsHolder__internals.core.stats())
+
+    def outbox_stats(self) -> ferromqtt.OutboxStats | None:
+        """Return what the `Outbox` holds, in figures; None without one, and before the first enter.
+
+        After the client was left the figures stay as they were then.
+        """
+        from ferromqtt.outbox import OutboxStats  # noqa: PLC0415 - many programs need none
+
+        figures = self._FerromqttInternalsHolder__internals.core.outbox_stats()
+        return None if figures is None else OutboxStats(**figures)
 
     async def drain(self, timeout: float | None = None) -> Drained:
         """End the connection gracefully, and return what was left undone.

@@ -107,6 +107,20 @@ class MqttDiscardedError(MqttError):
         self.outcome = outcome
 
 
+class MqttQuarantinedError(MqttError):
+    """A message will not get through, and is kept in the quarantine of the client's `Outbox`.
+
+    The text says why. `ferromqtt outbox` lists such messages, sends them again, or drops them.
+    """
+
+
+class MqttKeptError(MqttError):
+    """The client was left before the message ended: its `Outbox` keeps it.
+
+    The next client with this outbox sends it.
+    """
+
+
 class MqttConnectError(MqttCodeError):
     """The server refused the connection.
 

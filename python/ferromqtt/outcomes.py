@@ -20,7 +20,7 @@ from ferromqtt.types import PayloadType
 
 __all__ = ["MessageLike", "OutgoingMessage", "OutgoingQueue", "Published", "Receipt"]
 
-_OVERFLOWS = ("wait", "drop_oldest", "drop_newest", "fail")
+OVERFLOWS = ("wait", "drop_oldest", "drop_newest", "fail")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ class Receipt:
     the message goes its way all the same.
 
     Awaiting it raises what `Client.publish` would have raised, with its `delivery`; and
-    `MqttDiscardedError` when the message expired, or was replaced or dropped.
+    `MqttDiscardedError` when the message expired, or was replaced or dropped. With an `Outbox`
+    also `MqttQuarantinedError`, and `MqttKeptError` when the client is left first.
     """
 
     __slots__ = ("__weakref__", "_core", "_future", "_key")
@@ -73,6 +74,17 @@ class Receipt:
     def done(self) -> bool:
         """Whether the message has ended, so that awaiting the receipt does not wait."""
         return self._future.done()
+
+    async def stored(self) -> None:
+        """Wait until the message is stored in the client's `Outbox`, as its `sync` says.
+
+        It also returns once the message has ended: there is nothing left to store.
+
+        Raises:
+            MqttError: The outbox has failed first, or was closed without it.
+            RuntimeError: The client has no outbox, or is not entered.
+        """
+        await asyncio.shield(self._core.await_stored(self._key))
 
     def __await__(self) -> Generator[Any, None, Published]:
         """Wait for the end of the message."""
@@ -129,19 +141,7 @@ class OutgoingQueue:
     overflow: Literal["wait", "drop_oldest", "drop_newest", "fail"] = "wait"
 
     def __post_init__(self) -> None:
-        for name in ("maxsize", "maxbytes"):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if not _checks.is_count(value):
-                raise _checks.wrong_type(f"OutgoingQueue: {name}", "int or None", value)
-            if value < 1:
-                raise ValueError(f"OutgoingQueue: {name} must be 1 or more, or None, not {value}.")
-        if not isinstance(self.overflow, str):
-            raise _checks.wrong_type("OutgoingQueue: overflow", "str", self.overflow)
-        if self.overflow not in _OVERFLOWS:
-            must_be = '"wait", "drop_oldest", "drop_newest" or "fail"'
-            raise ValueError(f"OutgoingQueue: overflow must be {must_be}, not {self.overflow!r}.")
+        _checks.check_bounds("OutgoingQueue", self.maxsize, self.maxbytes, self.overflow, OVERFLOWS)
 
 
 class MessageLike(Protocol):

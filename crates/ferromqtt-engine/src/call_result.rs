@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ferromqtt_proto::{
     ConnectionError, Delivery, FilterRefusal, InvalidSubscribe, Message, Outcome, Properties,
-    ReasonCode, TopicFilter,
+    QuarantineReason, ReasonCode, TopicFilter,
 };
 
 use crate::{Awaited, CallEnd, FilterResult, PublishError, RequestError, SubscribeError};
@@ -115,6 +115,17 @@ impl CallEnd {
         self.sorted().published(awaited, limit)
     }
 
+    /// What the end of [`Engine::await_stored`](crate::Engine::await_stored) means.
+    ///
+    /// # Errors
+    /// [`PublishError::NotOnRecord`].
+    pub fn stored(self) -> Result<(), PublishError> {
+        match self {
+            Self::Stored { .. } => Ok(()),
+            _ => Err(PublishError::NotOnRecord),
+        }
+    }
+
     /// The same of a [request](crate::Purpose::Request): its response.
     ///
     /// # Errors
@@ -164,10 +175,10 @@ impl CallEnd {
             Self::Completed(outcome) => outcome,
             Self::Refused(refusal) => return Sorted::NotPublished(refusal),
             Self::TimedOut(delivery) => return Sorted::TimedOut(delivery),
+            Self::Kept { key } => return Sorted::NotPublished(PublishError::Kept { key }),
             Self::DriverGone
             | Self::Accepted
             | Self::Queued { .. }
-            | Self::Kept { .. }
             | Self::Stored { .. }
             | Self::NotStored { .. }
             | Self::ReAuthenticated(_) => return Sorted::GONE,
@@ -208,9 +219,11 @@ impl CallEnd {
             Outcome::GivenUp(error) => Sorted::NotPublished(PublishError::GivenUp(error)),
             Outcome::Expired => Sorted::NotPublished(PublishError::Expired),
             Outcome::Replaced => Sorted::NotPublished(PublishError::Replaced),
-            Outcome::SessionLost | Outcome::Uncertain => {
-                Sorted::NotPublished(PublishError::SessionLost)
-            }
+            Outcome::SessionLost => Sorted::NotPublished(PublishError::SessionLost),
+            Outcome::Uncertain => Sorted::NotPublished(PublishError::Quarantined {
+                why: QuarantineReason::Uncertain,
+            }),
+            Outcome::Quarantined { why } => Sorted::NotPublished(PublishError::Quarantined { why }),
             Outcome::NotStored { delivery } => {
                 Sorted::NotPublished(PublishError::NotStored { delivery })
             }

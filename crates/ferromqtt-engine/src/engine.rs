@@ -69,6 +69,8 @@ pub struct Engine<T: Tokens> {
     pub(crate) queue_counts: QueueCounts,
     /// Who waits until messages of that queue are on record.
     pub(crate) stored: StoredWaits<T::Call>,
+    /// How its messages have ended, for a store.
+    pub(crate) ended: VecDeque<(u64, Outcome)>,
     /// Leaving waits until the core has what is in that queue.
     pub(crate) departure: Option<Box<Departure>>,
     pub(crate) readers: Readers<T::Reader>,
@@ -136,6 +138,7 @@ impl<T: Tokens> Engine<T> {
             outgoing: None,
             queue_counts: QueueCounts::default(),
             stored: StoredWaits::default(),
+            ended: VecDeque::new(),
             departure: None,
             readers: Readers::default(),
             queues_ended: false,

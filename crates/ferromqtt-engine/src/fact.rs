@@ -184,6 +184,16 @@ pub enum Fact {
         /// Which row of the [journal](crate::Engine::poll_journal).
         direction: Direction,
     },
+    /// The disk of the store is full: the outgoing queue accepts nothing until there is space. What it has is sent meanwhile.
+    StoreFull {
+        /// What the system says.
+        error: Arc<str>,
+    },
+    /// The disk has given bytes of the store back in another form: what was in them is lost.
+    StoreDamaged {
+        /// Where, and what it means.
+        damage: Arc<str>,
+    },
     /// The server may be waiting for the application to acknowledge messages.
     Unacknowledged {
         /// How many are not acknowledged.
@@ -210,6 +220,8 @@ impl Fact {
             | Self::Unacknowledged { .. }
             | Self::PossibleDuplicate { .. }
             | Self::StoreFailed { .. }
+            | Self::StoreFull { .. }
+            | Self::StoreDamaged { .. }
             | Self::PublishRefused { .. }
             | Self::MessageEnded { .. }
             | Self::Unawaited { .. }

@@ -25,6 +25,8 @@ pub enum Awaited {
     Response,
     /// The server's consent to an authentication that this client has begun.
     Authentication,
+    /// A message is on record in a store.
+    Stored,
 }
 
 impl Awaited {
@@ -39,7 +41,7 @@ impl Awaited {
 
     const fn packets(self) -> Option<&'static str> {
         Some(match self {
-            Self::Writing | Self::Capacity => return None,
+            Self::Writing | Self::Capacity | Self::Stored => return None,
             Self::PubAck => "PUBACK",
             Self::PubRecAndPubComp => "PUBREC and PUBCOMP",
             Self::SubAck => "SUBACK",

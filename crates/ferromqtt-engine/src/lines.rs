@@ -254,6 +254,14 @@ impl Lines {
                 };
                 Line::warning(text).name("messages", messages)
             }
+            Fact::StoreFull { error } => {
+                let text = "the disk of the outbox is full: it accepts nothing until there is space, and sends what it has";
+                Line::warning(text).name("error", error)
+            }
+            Fact::StoreDamaged { damage } => {
+                let text = "the outbox is damaged: the disk gives bytes back in another form (check the disk)";
+                Line::warning(text).name("damage", damage)
+            }
             Fact::PassedOver { topic } => {
                 let text = "a message that asks for no response was passed over by a responder: it has no Response Topic (subscribe to \
                     get such messages too)";

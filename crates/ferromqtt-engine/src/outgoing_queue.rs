@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ferromqtt_proto::packet::MESSAGE_OVERHEAD;
 use ferromqtt_proto::{
-    InOrder, InvalidPublish, OpId, OutgoingLimits, OutgoingPolicy, Publish, SessionChange,
+    InOrder, InvalidPublish, OpId, OutgoingLimits, OutgoingPolicy, Publish, QoS, SessionChange,
     TopicName,
 };
 
@@ -29,6 +29,14 @@ pub struct OutgoingQueueOptions {
     /// [start](crate::Engine::start); otherwise each ends as [`Outcome::Disconnected`](ferromqtt_proto::Outcome::Disconnected).
     /// Default: `true`.
     pub outlives_connection: bool,
+    /// How long a message may wait at most, whatever its own terms say. It is not sent as a Message Expiry Interval where the
+    /// message has none. Default: `None`, as long as it takes.
+    pub max_age: Option<Duration>,
+    /// Whether a message that will not get through ends as [`Outcome::Quarantined`](ferromqtt_proto::Outcome::Quarantined), for a
+    /// store that keeps it; otherwise as what the server says of it, and the message is gone. Default: `false`.
+    pub quarantines: bool,
+    /// Whether QoS 2 is refused as [`InvalidPublish::SessionTooShort`]: the session ends with the process. Default: `false`.
+    pub refuses_exactly_once: bool,
 }
 
 impl Default for OutgoingQueueOptions {
@@ -42,6 +50,9 @@ impl Default for OutgoingQueueOptions {
             policy: OutgoingPolicy::Refuse,
             ahead: limits(1_000, 4 << 20),
             outlives_connection: true,
+            max_age: None,
+            quarantines: false,
+            refuses_exactly_once: false,
         }
     }
 }
@@ -104,6 +115,8 @@ pub(crate) struct OutgoingMessages<C> {
     expiries: BTreeSet<(Instant, u64)>,
     /// The newest message to each topic of which only that is kept.
     latest: HashMap<TopicName, u64>,
+    /// The store takes nothing for now.
+    is_held: bool,
 }
 
 impl<C> Default for OutgoingMessages<C> {
@@ -130,6 +143,7 @@ impl<C> OutgoingMessages<C> {
             waits_from: 0,
             expiries: BTreeSet::new(),
             latest: HashMap::new(),
+            is_held: false,
         };
         let mut messages: BTreeMap<_, _> =
             (stored.into_iter()).map(|it| (it.key, Some(it))).collect();
@@ -147,6 +161,25 @@ impl<C> OutgoingMessages<C> {
 
     pub(crate) const fn options(&self) -> &OutgoingQueueOptions {
         &self.options
+    }
+
+    /// Whether messages are accepted at all: see [`Engine::hold_queue`](crate::Engine::hold_queue).
+    pub(crate) fn hold(&mut self, is_held: bool) {
+        if self.is_held && !is_held {
+            self.line.move_up();
+        }
+        self.is_held = is_held;
+    }
+
+    /// Whether a message is one that this queue takes, beside its size.
+    pub(crate) fn check_kind(&self, publish: &Publish) -> Result<(), InvalidPublish> {
+        if self.options.refuses_exactly_once && publish.qos == QoS::ExactlyOnce {
+            return Err(InvalidPublish::SessionTooShort);
+        }
+        match self.is_held {
+            true => Err(InvalidPublish::StoreBusy),
+            false => Ok(()),
+        }
     }
 
     /// Whether there is capacity for a message that counts `size`, once the message `without` has left.
@@ -185,7 +218,7 @@ impl<C> OutgoingMessages<C> {
     }
 
     /// Whether a message can still end without being sent.
-    fn may_leave(&self, key: u64, can_withdraw: impl Fn(OpId) -> bool) -> bool {
+    pub(crate) fn may_leave(&self, key: u64, can_withdraw: impl Fn(OpId) -> bool) -> bool {
         match self.messages.get(key).map(|message| &message.state) {
             Some(QueuedState::Waits { .. }) => true,
             Some(QueuedState::HandedOver(op)) => op.is_some_and(can_withdraw),

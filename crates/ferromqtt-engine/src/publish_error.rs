@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ferromqtt_proto::{ConnectionError, Delivery, InvalidPublish, Properties, ReasonCode};
+use ferromqtt_proto::{
+    ConnectionError, Delivery, InvalidPublish, Properties, QuarantineReason, ReasonCode,
+};
 use thiserror::Error;
 
 use crate::Awaited;
@@ -73,6 +75,27 @@ pub enum PublishError {
     /// A newer message to the same topic took its place in the outgoing queue before it could be sent.
     #[error("a newer message to the same topic took the place of this one before it could be sent")]
     Replaced,
+    /// It will not get through, and is kept in the quarantine of the outbox until somebody decides: by
+    /// `ferromqtt outbox retry` or `drop`. With [`QuarantineReason::Uncertain`] it may have arrived.
+    #[error("the message is kept in the quarantine of the outbox: {why}")]
+    Quarantined {
+        /// Why.
+        why: QuarantineReason,
+    },
+    /// The client ended first. The message is in the outbox, and is sent when a client has that again.
+    #[error(
+        "the client ended before the message did: the outbox keeps it, and sends it when a client has that again"
+    )]
+    Kept {
+        /// The key of the message there.
+        key: u64,
+    },
+    /// The store failed before the message was on record. The message goes its way, unless its own outcome says otherwise.
+    #[error("the store failed before the message was on record: check its disk")]
+    NotOnRecord,
+    /// `Receipt::stored` of a client without an outbox, which stores nothing.
+    #[error("nothing is stored without an outbox: give the client one, or await the receipt alone")]
+    NoOutbox,
     /// The message was to expire (`Publish::expires_in`) or to be replaced (`Publish::keep_latest`), which messages do that wait
     /// in an outgoing queue (`Options::outgoing_queue`): there is none, or the message was not enqueued.
     #[error(
@@ -115,9 +138,13 @@ impl PublishError {
             | Self::Dropped
             | Self::Replaced
             | Self::NotQueued
+            | Self::NoOutbox
             | Self::QueueFull { .. }
             | Self::Draining => Delivery::NotSent,
             Self::Rejected { .. }
+            | Self::Quarantined { .. }
+            | Self::NotOnRecord
+            | Self::Kept { .. }
             | Self::SessionLost
             | Self::Unreleased { .. }
             | Self::GivenUp(_) => Delivery::Unknown,

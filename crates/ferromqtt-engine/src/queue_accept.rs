@@ -100,7 +100,7 @@ impl<T: Tokens> Engine<T> {
                     let key = self.enter_queue(admitted, publish, terms, Some(outcome));
                     return Ok((QueueSubmission::Accepted(key), Some(accepted)));
                 }
-                Err(InvalidPublish::QueueFull { .. }) if waits => {}
+                Err(InvalidPublish::QueueFull { .. } | InvalidPublish::StoreBusy) if waits => {}
                 Err(error) => return Err(([outcome, accepted], self.refused(error))),
             }
         }
@@ -138,6 +138,8 @@ impl<T: Tokens> Engine<T> {
         let interval = interval.and_then(|it| it.message_expiry_interval);
         let interval = interval.map(|seconds| Duration::from_secs(seconds.into()));
         let limit = terms.expires_in.or(interval);
+        let max_age = (self.outgoing.as_ref()).and_then(|queue| queue.options().max_age);
+        let limit = [limit, max_age].into_iter().flatten().min();
         let terms = WaitingTerms {
             expires_at: limit.and_then(|limit| now.checked_add(limit)),
             keep_latest: terms.keep_latest,
@@ -194,6 +196,7 @@ impl<T: Tokens> Engine<T> {
         terms: WaitingTerms,
     ) -> Result<Admission, InvalidPublish> {
         let queue = self.outgoing.get_or_insert_default();
+        queue.check_kind(publish)?;
         let core = &self.core;
         let can_withdraw = |op| core.can_withdraw(op);
         let size = publish.memory_size();
@@ -214,6 +217,17 @@ impl<T: Tokens> Engine<T> {
             Some(dropped) => Admission::Leave { replaced, dropped },
             None => Admission::DropNew,
         })
+    }
+
+    /// Ends a message of the outgoing queue as [`Outcome::Dropped`], if it never was on the wire. Returns whether it was there.
+    pub fn drop_queued(&mut self, key: u64) -> bool {
+        let core = &self.core;
+        let queue = self.outgoing.as_ref();
+        let may_leave = queue.is_some_and(|it| it.may_leave(key, |op| core.can_withdraw(op)));
+        if may_leave {
+            self.end_unsent(key, Outcome::Dropped);
+        }
+        may_leave
     }
 
     /// Ends a message that never was on the wire, whether the core has it or not.
@@ -247,7 +261,7 @@ impl<T: Tokens> Engine<T> {
             let call = CallId::of_queue_place(place);
             match self.admit(now, &mut first.publish, first.terms) {
                 Ok(admitted) => self.enter_from_line(call, admitted, first),
-                Err(InvalidPublish::QueueFull { .. }) => {
+                Err(InvalidPublish::QueueFull { .. } | InvalidPublish::StoreBusy) => {
                     let queue = self.outgoing.get_or_insert_default();
                     queue.line.push_back_first(place, first);
                     break;

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use ferromqtt_proto::packet::Disconnect;
 use ferromqtt_proto::{
-    ConnectionError, Delivery, Direction, Outcome, Properties, Publish, Session, Stats,
+    ConnectionError, Delivery, Direction, InvalidPublish, Outcome, Properties, Publish,
+    QuarantineReason, ReasonCode, Session, Stats,
 };
 
 use crate::outgoing_queue::OutgoingMessages;
@@ -57,6 +58,7 @@ impl<T: Tokens> Engine<T> {
         let queue = OutgoingMessages::new(options, recorded_at, stored, handed_over);
         self.core.reserve_keys(queue.end_of_keys());
         self.outgoing = Some(Box::new(queue));
+        self.stored.is_closed = false;
         self.end_outdated();
     }
 
@@ -165,6 +167,14 @@ impl<T: Tokens> Engine<T> {
 
     /// A message has ended, which may be one of the session that this queue has not accepted.
     pub(crate) fn on_ended(&mut self, key: u64, outcome: Outcome) {
+        let quarantines = (self.outgoing.as_ref()).is_some_and(|it| it.options().quarantines);
+        let outcome = match quarantines {
+            true => quarantined(outcome),
+            false => outcome,
+        };
+        if self.core.options().journal {
+            self.ended.push_back((key, outcome.clone()));
+        }
         if let Some(sequence) = (self.outgoing.as_ref()).and_then(|queue| queue.recorded_at(key)) {
             self.end_stored_wait(key, sequence);
         }
@@ -179,6 +189,27 @@ impl<T: Tokens> Engine<T> {
             }
             None => self.report(Fact::MessageEnded { key, outcome }),
         }
+    }
+
+    /// How the messages of the outgoing queue have ended since this was last asked, by their keys, with
+    /// [`Options::journal`](ferromqtt_proto::Options::journal): the entries of [`poll_journal`](Self::poll_journal) say only that
+    /// they have. To be asked before those are polled.
+    pub fn take_ended(&mut self) -> impl Iterator<Item = (u64, Outcome)> + use<'_, T> {
+        self.ended.drain(..)
+    }
+
+    /// Whether the outgoing queue accepts no message for now, since its store takes none: each is refused as
+    /// [`InvalidPublish::StoreBusy`](ferromqtt_proto::InvalidPublish::StoreBusy), or waits where it would wait for capacity.
+    pub fn hold_queue(&mut self, is_held: bool) {
+        if let Some(queue) = &mut self.outgoing {
+            queue.hold(is_held);
+        }
+    }
+
+    /// Whether the outgoing queue, or the session, has a message that has not ended.
+    pub fn holds_outgoing(&self, key: u64) -> bool {
+        let queued = (self.outgoing.as_ref()).is_some_and(|queue| queue.recorded_at(key).is_some());
+        queued || self.core.recorded().any(|(it, _)| it == key)
     }
 
     /// Whether the outgoing queue is open.
@@ -196,8 +227,8 @@ impl<T: Tokens> Engine<T> {
         (self.outgoing.as_ref()).is_some_and(|queue| queue.waiting() > 0)
     }
 
-    /// Gives back the tokens of all messages of the outgoing queue, which stay.
-    pub(crate) fn release_all_queued(&mut self) {
+    /// Gives back the tokens of all messages of the outgoing queue, which stay, with [`CallEnd::Kept`].
+    pub fn release_all_queued(&mut self) {
         let Some(queue) = &mut self.outgoing else {
             return;
         };
@@ -263,6 +294,40 @@ impl<T: Tokens> Engine<T> {
         }
         leaves
     }
+}
+
+/// The outcome of a message of a store that keeps what will not get through.
+fn quarantined(outcome: Outcome) -> Outcome {
+    let why = match &outcome {
+        Outcome::Refused { reason, .. } => match reason {
+            ReasonCode::PacketTooLarge => QuarantineReason::TooLarge,
+            ReasonCode::UnspecifiedError
+            | ReasonCode::ImplementationSpecificError
+            | ReasonCode::NotAuthorized
+            | ReasonCode::TopicNameInvalid
+            | ReasonCode::PayloadFormatInvalid
+            | ReasonCode::RetainNotSupported
+            | ReasonCode::QosNotSupported => QuarantineReason::Refused(reason.value()),
+            _ => return outcome, // such as Quota exceeded, which passes
+        },
+        Outcome::NotPossible(error) | Outcome::GivenUp(error) => match error {
+            InvalidPublish::TooLarge { .. }
+            | InvalidPublish::TooLargeWithTopic { .. }
+            | InvalidPublish::PayloadTooLarge { .. } => QuarantineReason::TooLarge,
+            InvalidPublish::QosNotSupported { .. } => {
+                QuarantineReason::Refused(ReasonCode::QosNotSupported.value())
+            }
+            InvalidPublish::RetainNotSupported { .. } => {
+                QuarantineReason::Refused(ReasonCode::RetainNotSupported.value())
+            }
+            InvalidPublish::TopicLimit(_) => {
+                QuarantineReason::Refused(ReasonCode::TopicNameInvalid.value())
+            }
+            _ => return outcome,
+        },
+        _ => return outcome,
+    };
+    Outcome::Quarantined { why }
 }
 
 /// Takes out the Message Expiry Interval, which only 5.0 has: the message still expires in the queue.

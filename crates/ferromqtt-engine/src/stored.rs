@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use ferromqtt_proto::{Direction, JournalEntry, SessionChange};
 
-use crate::{CallEnd, Engine, Tokens, Woken};
+use crate::{CallEnd, Engine, Fact, Tokens, Woken};
 
 /// Tokens that wait until the acceptance of a message is on record: by the number of that entry, the key of the message, and a
 /// number of their own.
@@ -15,6 +15,8 @@ use crate::{CallEnd, Engine, Tokens, Woken};
 pub(crate) struct StoredWaits<C> {
     waits: BTreeMap<(u64, u64, u64), C>,
     last: u64,
+    /// The store is closed, and says nothing more.
+    pub(crate) is_closed: bool,
 }
 
 impl<C> Default for StoredWaits<C> {
@@ -22,6 +24,7 @@ impl<C> Default for StoredWaits<C> {
         Self {
             waits: BTreeMap::new(),
             last: 0,
+            is_closed: false,
         }
     }
 }
@@ -134,6 +137,19 @@ impl<T: Tokens> Engine<T> {
         (sequence, changes)
     }
 
+    /// The store is closed: what is not on record by now never will be, as far as this engine hears. Until another one
+    /// [opens the outgoing queue](Self::open_outgoing_queue).
+    pub fn store_closed(&mut self) {
+        self.stored.is_closed = true;
+        self.end_all_stored_waits();
+    }
+
+    /// Reports what a store says of itself: [`Fact::StoreFull`](crate::Fact::StoreFull) and
+    /// [`Fact::StoreDamaged`](crate::Fact::StoreDamaged).
+    pub fn report_store(&mut self, fact: Fact) {
+        self.report(fact);
+    }
+
     /// Has `token` wait until a message of the [outgoing queue](Self::queue_publish) is on record. It comes back with
     /// [`CallEnd::Stored`] then, also if the message has ended before, so that there is nothing left to store; and with
     /// [`CallEnd::NotStored`] when the store fails, when there is none, or when the engine ends first.
@@ -144,7 +160,9 @@ impl<T: Tokens> Engine<T> {
             _ if !self.core.options().journal => CallEnd::NotStored { key },
             None => CallEnd::Stored { key },
             Some(it) if self.core.is_on_record(Direction::Sent, it) => CallEnd::Stored { key },
-            _ if self.core.store_has_failed(Direction::Sent) => CallEnd::NotStored { key },
+            _ if self.stored.is_closed || self.core.store_has_failed(Direction::Sent) => {
+                CallEnd::NotStored { key }
+            }
             Some(sequence) => return self.stored.insert(sequence, key, token),
         };
         self.woken.push_back(Woken::Call(token, end));

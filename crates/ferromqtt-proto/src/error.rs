@@ -213,6 +213,16 @@ pub enum InvalidPublish {
         "the store has failed, so the message cannot be stored: check its disk, or publish without it"
     )]
     StoreFailed,
+    /// The store takes no more messages for now: its disk is full, or slower than they come. What it has is sent meanwhile.
+    #[error(
+        "the store takes no more messages for now, since its disk is full or slower than they come: publish later"
+    )]
+    StoreBusy,
+    /// A QoS 2 message for a store whose session ends with the process: what is on its way could come twice, or not at all.
+    #[error(
+        "QoS 2 needs a session that outlives the program: give neither a clean start nor a Session Expiry Interval of 0, or publish with QoS 1"
+    )]
+    SessionTooShort,
     /// A Topic Alias above the server's Topic Alias Maximum (MQTT-3.2.2-17, MQTT-3.2.2-18).
     #[error(
         "topic alias {alias} is above the {maximum} that the server allows: leave it out, or choose a lower one"

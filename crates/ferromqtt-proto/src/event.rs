@@ -1,5 +1,6 @@
 //! What the core reports to its driver: events, outcomes, and requests for a transport.
 
+use std::fmt;
 use std::time::Instant;
 
 use crate::client::Contest;
@@ -297,6 +298,11 @@ pub enum Outcome {
     /// The server lost the session while a QoS 2 message of a [store](crate::Client::publish_recorded) was on its way. Delivery is
     /// unknown, and it is not sent again: the store keeps it apart until somebody decides.
     Uncertain,
+    /// A message of a store will not get through, and is kept apart there until somebody decides: see [`QuarantineReason`].
+    Quarantined {
+        /// Why.
+        why: QuarantineReason,
+    },
     /// The store [failed](crate::Client::journal_failed), so a QoS 2 message cannot go on. The acceptance of a message may be
     /// on record all the same: then the store has it still.
     NotStored {
@@ -312,6 +318,38 @@ pub enum Outcome {
         /// PUBCOMP's properties, if any.
         properties: Option<Box<Properties>>,
     },
+}
+
+/// Why a message is kept in the quarantine of a store, where it is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum QuarantineReason {
+    /// The server refuses it, with a Reason Code that will not get better.
+    Refused(u8),
+    /// It is larger than the server's Maximum Packet Size.
+    TooLarge,
+    /// It was the last one sent when several connections in a row ended.
+    EndsConnections,
+    /// QoS 2: the session was lost before it was acknowledged, so the server may have it or not.
+    Uncertain,
+}
+
+impl fmt::Display for QuarantineReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(code) => match ReasonCode::from_value(*code) {
+                Some(reason) => write!(f, "the server refuses it: {reason}"),
+                None => write!(f, "the server refuses it (0x{code:02X})"),
+            },
+            Self::TooLarge => f.write_str("it is larger than the server's Maximum Packet Size"),
+            Self::EndsConnections => {
+                f.write_str("the server closes the connection each time it comes")
+            }
+            Self::Uncertain => f.write_str(
+                "the server lost the session while it was on its way, so it may have arrived",
+            ),
+        }
+    }
 }
 
 /// Whether an operation that did not succeed may have reached the server all the same.

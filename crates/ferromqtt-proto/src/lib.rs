@@ -193,7 +193,7 @@ pub use error::{
     AcknowledgeError, AuthError, ConnectionError, DecodeError, DisconnectError, InvalidOptions,
     InvalidPublish, InvalidSubscribe, InvalidTopic, StringError, TopicError, TransportError,
 };
-pub use event::{Connected, Delivery, Event, OpId, Outcome, TransportRequest};
+pub use event::{Connected, Delivery, Event, OpId, Outcome, QuarantineReason, TransportRequest};
 pub use filter_refusal::FilterRefusal;
 pub use options::{CleanStart, OnSessionLost, Options, OutgoingLimits, OutgoingPolicy};
 pub use packet::{

@@ -45,7 +45,11 @@ impl FailedCall {
         let summary = error.summary();
         let failure = match error {
             PublishError::Invalid(InvalidPublish::NotConnected) => (DISCONNECTED, 0, String::new()),
+            PublishError::Invalid(InvalidPublish::StoreBusy) => ("store_busy", 0, summary),
+            PublishError::Invalid(InvalidPublish::StoreFailed) => ("discarded", 0, summary),
             PublishError::Invalid(error) => checked(error.limit(), failure::publish_text(&error)),
+            PublishError::Quarantined { .. } => ("quarantined", 0, summary),
+            PublishError::Kept { .. } => ("kept", 0, summary),
             PublishError::GivenUp(error) => checked(error.limit(), summary),
             PublishError::Rejected { reason, properties } => {
                 let text = failure::reason_string(properties.as_deref());
@@ -195,6 +199,10 @@ pub(crate) fn complete<'py>(
                 return succeed(future, response.into_any());
             }
             Err(error) => FailedCall::response(error, slf.read().engine.address()),
+        },
+        Awaited::Stored => match end.stored() {
+            Ok(()) => return succeed(future, py.None().into_bound(py)),
+            Err(error) => FailedCall::publish(error, slf.read().engine.address()),
         },
         Awaited::Authentication => match end {
             CallEnd::ReAuthenticated(Ok(())) => return succeed(future, py.None().into_bound(py)),

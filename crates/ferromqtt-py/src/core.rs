@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use ferromqtt_engine::{Lines, LinkId, OutgoingQueueOptions, Standing};
+use ferromqtt_outbox::OpenedOutbox;
 use ferromqtt_proto::Options;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -22,6 +23,7 @@ use crate::gate;
 use crate::home::Home;
 use crate::message::TopicCache;
 use crate::next_message::NextMessage;
+use crate::outbox::OutboxLink;
 use crate::pending::PendingWarning;
 use crate::progress::WriteLimits;
 use crate::tokens::PyEngine;
@@ -77,6 +79,10 @@ pub(crate) struct Core {
     pub(crate) pending_calls_threshold: usize,
     /// When it is.
     pub(crate) pending_warning: PendingWarning,
+    /// The outbox, from the beginning of the first connection to its closing.
+    pub(crate) outbox: Option<OutboxLink>,
+    /// One that is open, for the next beginning.
+    opened_outbox: Option<OpenedOutbox>,
     /// The bounds of the outgoing queue, until that is opened for the first message.
     queue_options: Option<OutgoingQueueOptions>,
     /// When to warn that the queue of received messages grows long.
@@ -122,6 +128,8 @@ impl Core {
             manual_ack: false,
             pending_calls_threshold: 10,
             pending_warning: PendingWarning::default(),
+            outbox: None,
+            opened_outbox: None,
             queue_options: None,
             backlog: Backlog::default(),
             max_calls: usize::MAX,

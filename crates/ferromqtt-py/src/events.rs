@@ -20,7 +20,13 @@ use crate::readers;
 
 /// Settles the engine, and hands out what follows from that: to be called when the driver has called the engine.
 pub(crate) fn pump(slf: &Bound<'_, Core>, now: Instant) -> PyResult<()> {
-    slf.lock().engine.settle(now);
+    let mut core = slf.lock();
+    core.engine.settle(now);
+    let more = core.settle_outbox(now);
+    drop(core);
+    if more {
+        Core::schedule_flush(slf)?;
+    }
     authenticate(slf, now)?;
     hand_out(slf)?;
     let sink = slf.read().sink(slf.py());

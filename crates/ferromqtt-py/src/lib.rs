@@ -33,6 +33,7 @@ mod messages_iterator;
 mod next_message;
 mod next_message_type;
 mod operations;
+mod outbox;
 mod pending;
 mod profile;
 mod progress;
@@ -78,6 +79,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<message::Message>()?;
     module.add_class::<messages_iterator::MessagesIterator>()?;
     module.add_class::<batches::Batches>()?;
+    module.add_class::<outbox::OutboxFolder>()?;
     module.add_class::<recording::Recorder>()?;
     module.add_class::<subscription::SubscriptionQueue>()?;
     module.add_class::<topic_template::TopicTemplate>()?;
@@ -93,6 +95,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(convert::payload_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(failure::authority, module)?)?;
     module.add_function(wrap_pyfunction!(failure::failure_text, module)?)?;
+    module.add_function(wrap_pyfunction!(outbox::open_outbox, module)?)?;
     module.add_function(wrap_pyfunction!(profile::profile_table, module)?)?;
     module.add_function(wrap_pyfunction!(profile::settle_profile, module)?)?;
     module.add_function(wrap_pyfunction!(recording::recording_diff, module)?)?;

@@ -41,18 +41,22 @@ pub(crate) fn queue_options(
     bytes: Option<usize>,
     policy: &str,
 ) -> PyResult<OutgoingQueueOptions> {
-    let policy = match policy {
+    Ok(OutgoingQueueOptions {
+        limits: OutgoingLimits { messages, bytes },
+        policy: self::policy(policy)?,
+        outlives_connection: false,
+        ..OutgoingQueueOptions::default()
+    })
+}
+
+/// What happens to a message that would exceed these bounds, by the names of Python's `overflow`.
+pub(crate) fn policy(name: &str) -> PyResult<OutgoingPolicy> {
+    Ok(match name {
         "wait" => OutgoingPolicy::Wait,
         "drop_oldest" => OutgoingPolicy::DropOldest,
         "drop_newest" => OutgoingPolicy::DropNewest,
         "fail" => OutgoingPolicy::Refuse,
         _ => return Err(PyValueError::new_err("unknown policy")),
-    };
-    Ok(OutgoingQueueOptions {
-        limits: OutgoingLimits { messages, bytes },
-        policy,
-        outlives_connection: false,
-        ..OutgoingQueueOptions::default()
     })
 }
 

@@ -1,9 +1,9 @@
 //! Between what a client reports and the records of the log: the one place that knows `SessionChange`.
 
 use bytes::BytesMut;
-use ferromqtt_proto::{Direction, Publish, SessionChange};
+use ferromqtt_proto::{Direction, Publish, QuarantineReason, SessionChange};
 
-use crate::record::{AcceptedMessage, EndedHow, LogRecord, QuarantineReason, StoreIdentity};
+use crate::record::{AcceptedMessage, EndedHow, LogRecord, StoreIdentity};
 
 /// A change that a store records.
 #[derive(Clone, Debug, PartialEq, Eq)]

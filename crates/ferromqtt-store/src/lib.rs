@@ -98,6 +98,7 @@ pub use change::StoreChange;
 pub use commands::{StoreCommand, give_commands};
 pub use disk::{Disk, DiskError, DiskOperation, SegmentFile};
 pub use error::StoreError;
+pub use ferromqtt_proto::QuarantineReason;
 pub use folder::FolderDisk;
 pub use frame::{FRAME_HEADER, FrameAt, FrameHeader, TRAILER};
 pub use log::{LogError, SEGMENT_SIZE, StoreLog};
@@ -105,8 +106,7 @@ pub use log_store::{LogStore, OpenedStore, StoreOptions, StoreSync};
 pub use read::{ReadError, StoreStats, StoredInfo, StoredPublish};
 pub use reader::StoreReader;
 pub use record::{
-    AcceptedMessage, EndedHow, LogRecord, PlacedMessage, QuarantineReason, SendState,
-    StoreCounters, StoreIdentity,
+    AcceptedMessage, EndedHow, LogRecord, PlacedMessage, SendState, StoreCounters, StoreIdentity,
 };
 pub use recovery::{Damage, RecoveryError};
 pub use state::{Quarantine, topic_hash};

@@ -18,7 +18,7 @@ const LONGEST_TEXT: u64 = 1_000;
 /// Held until it is dropped, or the process ends.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
-    _file: File,
+    file: File,
 }
 
 /// Why there is no lock.
@@ -29,6 +29,12 @@ pub(crate) enum LockError {
 }
 
 impl FolderLock {
+    /// The file that holds it.
+    #[cfg(unix)]
+    pub(crate) fn descriptor(&self) -> i32 {
+        std::os::fd::AsRawFd::as_raw_fd(&self.file)
+    }
+
     /// Takes the lock of the store in a folder, and writes into it who has it.
     pub(crate) fn take(folder: &Path) -> Result<Self, LockError> {
         let path = folder.join("lock");
@@ -43,7 +49,7 @@ impl FolderLock {
         let _ = file
             .set_len(0)
             .and_then(|()| file.write_all(myself().as_bytes()));
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 

@@ -107,10 +107,39 @@ impl OpenedStore {
         self.log.identity()
     }
 
+    /// Records whose session it is, if nobody's is on record. Blocks as the disk does.
+    ///
+    /// # Errors
+    /// The store holds the session of another Client Identifier.
+    pub fn claim(&mut self, client_identifier: &str) -> Result<(), StoreError> {
+        match self.log.identity() {
+            Some(identity) if identity.client_identifier != client_identifier => {
+                Err(StoreError::OtherClient {
+                    path: self.path.clone(),
+                    recorded: identity.client_identifier.clone(),
+                    given: client_identifier.to_owned(),
+                })
+            }
+            Some(_) => Ok(()),
+            None => {
+                let identity = StoreChange::Identity(client_identifier.to_owned());
+                let _ = self.log.append(wall_clock(), &[identity]); // a disk that fails says so again
+                Ok(())
+            }
+        }
+    }
+
     /// Whether the last CONNECT was sent while inbound Packet Identifiers were on record, and nothing says that it was answered:
     /// a PUBLISH without DUP under one of them is then a new message.
     pub const fn is_connecting(&self) -> bool {
         self.log.is_connecting()
+    }
+
+    /// The descriptor of the file that holds the lock. A forked child has a copy, and the folder stays locked after its owner has
+    /// ended until that is closed: close it there, and leave everything else alone.
+    #[cfg(unix)]
+    pub fn lock_descriptor(&self) -> i32 {
+        self.lock.descriptor()
     }
 
     /// The time by which messages expire now, in milliseconds since 1970: the wall clock, or what was on record if that is later.
@@ -179,30 +208,18 @@ impl LogStore {
             },
             LockError::Disk(error) => failed(DiskOperation::Lock)(error),
         })?;
-        let mut log = StoreLog::open(FolderDisk::new(path.clone()))
+        let log = StoreLog::open(FolderDisk::new(path.clone()))
             .map_err(|error| StoreError::recovery(path.clone(), error))?;
-        if let Some(given) = options.client_identifier {
-            match log.identity() {
-                Some(identity) if identity.client_identifier != given => {
-                    return Err(StoreError::OtherClient {
-                        path,
-                        recorded: identity.client_identifier.clone(),
-                        given,
-                    });
-                }
-                Some(_) => {}
-                None => {
-                    let identity = StoreChange::Identity(given);
-                    let _ = log.append(wall_clock(), &[identity]); // a disk that fails says so again
-                }
-            }
-        }
-        Ok(OpenedStore {
+        let mut opened = OpenedStore {
             log,
             lock,
             path,
             sync: options.sync,
-        })
+        };
+        if let Some(given) = &options.client_identifier {
+            opened.claim(given)?;
+        }
+        Ok(opened)
     }
 
     /// [Closes](Store::close) the store, and waits until its files may be opened again.

@@ -3,8 +3,8 @@
 
 mod coding;
 
-use ferromqtt_proto::debug_fields;
 use ferromqtt_proto::packet::PacketId;
+use ferromqtt_proto::{QuarantineReason, debug_fields};
 
 pub(crate) use coding::Records;
 
@@ -59,37 +59,22 @@ impl EndedHow {
     }
 }
 
-/// Why a message is kept in quarantine, where it is not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum QuarantineReason {
-    /// The server refuses it, with a Reason Code that will not get better.
-    Refused(u8),
-    /// It is larger than the server's Maximum Packet Size.
-    TooLarge,
-    /// It was the last one sent when several connections in a row ended.
-    EndsConnections,
-    /// QoS 2: the session was lost before it was acknowledged, so the server may have it or not.
-    Uncertain,
+/// A reason as the file has it.
+pub(super) const fn quarantine_parts(why: QuarantineReason) -> (u8, u8) {
+    match why {
+        QuarantineReason::Refused(code) => (1, code),
+        QuarantineReason::TooLarge => (2, 0),
+        QuarantineReason::EndsConnections => (3, 0),
+        _ => (4, 0),
+    }
 }
 
-impl QuarantineReason {
-    pub(super) const fn parts(self) -> (u8, u8) {
-        match self {
-            Self::Refused(code) => (1, code),
-            Self::TooLarge => (2, 0),
-            Self::EndsConnections => (3, 0),
-            Self::Uncertain => (4, 0),
-        }
-    }
-
-    pub(super) const fn from_parts(why: u8, code: u8) -> Self {
-        match why {
-            1 => Self::Refused(code),
-            2 => Self::TooLarge,
-            3 => Self::EndsConnections,
-            _ => Self::Uncertain,
-        }
+pub(super) const fn quarantine_of_parts(why: u8, code: u8) -> QuarantineReason {
+    match why {
+        1 => QuarantineReason::Refused(code),
+        2 => QuarantineReason::TooLarge,
+        3 => QuarantineReason::EndsConnections,
+        _ => QuarantineReason::Uncertain,
     }
 }
 

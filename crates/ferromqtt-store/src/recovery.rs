@@ -4,6 +4,7 @@
 //! the missing one was on the disk: then it was damaged since, and the log goes on behind it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use bytes::Bytes;
 
@@ -26,6 +27,21 @@ pub struct Damage {
     pub first: u64,
     /// The last frame that is lost.
     pub last: u64,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            segment,
+            first,
+            last,
+        } = self;
+        write!(
+            f,
+            "frames {first} to {last} of segment {segment} are lost: messages that were accepted in them are gone, and messages \
+             that ended in them may be sent again"
+        )
+    }
 }
 
 /// Why a log cannot be opened. Damage is no reason.

@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ferromqtt_proto::QuarantineReason;
 use ferromqtt_proto::packet::PacketId;
 
 use crate::entries::{PendingMessage, PendingMessages, RecordPlace};
 use crate::record::{
-    AcceptedMessage, LogRecord, PlacedMessage, QuarantineReason, SendState, StoreCounters,
-    StoreIdentity,
+    AcceptedMessage, LogRecord, PlacedMessage, SendState, StoreCounters, StoreIdentity,
 };
 
 /// What a segment still holds of messages that have not ended.

@@ -45,11 +45,22 @@ pub enum ConnectError {
         /// Whether the transport was open, so that CONNACK alone was missing.
         opened: bool,
     },
+    /// The [outbox](crate::Options::outbox) cannot be opened: nothing was tried.
+    #[cfg(feature = "outbox")]
+    #[error("cannot connect: {0}")]
+    Outbox(ferromqtt_outbox::StoreError),
     /// [`blocking::Client`](crate::blocking::Client) tried nothing: it was called inside a tokio runtime
     /// ([`ConnectionError::InsideRuntime`]), or the system starts no more threads ([`ConnectionError::Transport`]).
     #[cfg(feature = "blocking")]
     #[error("cannot connect: {0}")]
     NotTried(ConnectionError),
+}
+
+#[cfg(feature = "outbox")]
+impl From<ferromqtt_outbox::StoreError> for ConnectError {
+    fn from(error: ferromqtt_outbox::StoreError) -> Self {
+        Self::Outbox(error)
+    }
 }
 
 impl From<OptionsError> for ConnectError {

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferromqtt_engine::{EngineOptions, Goodbye};
-use ferromqtt_proto::Session;
 use tokio::task::JoinHandle;
 use tokio::task::coop::consume_budget;
 use tokio::time::sleep;
 
 use crate::declared::declare;
 use crate::driver::{Flushed, drive};
+use crate::outbox::{OpenedOutbox, open_outbox, start_outbox, take_up};
 use crate::shared::{Shared, now};
 use crate::state::TaskEngine;
 use crate::transport::Connector;
@@ -163,7 +163,8 @@ impl Connection {
     pub async fn open(options: Options) -> Result<Self, ConnectError> {
         consume_budget().await; // a loop of attempts that fail at once must not keep others from running
         let connector = options.connector().await?;
-        Self::open_over(options, connector).await
+        let outbox = open_outbox(&options).await?;
+        Self::open_with(options, connector, outbox).await
     }
 
     /// Begins to connect, and does not wait for it: calls are accepted from now on, and wait for the connection. So a program
@@ -195,15 +196,25 @@ impl Connection {
     pub async fn start(options: Options) -> Result<Self, ConnectError> {
         consume_budget().await; // a loop of attempts that fail at once must not keep others from running
         let connector = options.connector().await?;
-        Self::start_over(&options, connector)
+        let outbox = open_outbox(&options).await?;
+        Self::start_with(&options, connector, outbox)
     }
 
+    #[cfg(test)]
     pub(crate) async fn open_over(
         options: Options,
         connector: Connector,
     ) -> Result<Self, ConnectError> {
+        Self::open_with(options, connector, None).await
+    }
+
+    async fn open_with(
+        options: Options,
+        connector: Connector,
+        outbox: Option<OpenedOutbox>,
+    ) -> Result<Self, ConnectError> {
         let first = connector.first();
-        let connection = Self::start_over(&options, connector)?;
+        let connection = Self::start_with(&options, connector, outbox)?;
         match connection.client.shared.opened().await {
             Ok(()) => Ok(connection),
             Err(cause) => {
@@ -213,11 +224,20 @@ impl Connection {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn start_over(
         options: &Options,
-        mut connector: Connector,
+        connector: Connector,
     ) -> Result<Self, ConnectError> {
-        let shared = Self::shared(options)?;
+        Self::start_with(options, connector, None)
+    }
+
+    fn start_with(
+        options: &Options,
+        mut connector: Connector,
+        outbox: Option<OpenedOutbox>,
+    ) -> Result<Self, ConnectError> {
+        let shared = Self::shared(options, outbox)?;
         connector.credentials = options.credentials_source(shared.lock().engine.core().options());
         let driver = tokio::spawn(drive(Arc::clone(&shared), connector));
         let client = Client { shared };
@@ -229,22 +249,26 @@ impl Connection {
     }
 
     /// An engine that is about to connect, for a driver.
-    pub(crate) fn shared(options: &Options) -> Result<Arc<Shared>, ConnectError> {
+    pub(crate) fn shared(
+        options: &Options,
+        outbox: Option<OpenedOutbox>,
+    ) -> Result<Arc<Shared>, ConnectError> {
         let random = || RandomState::new().build_hasher().finish();
         let seed = options.seed.unwrap_or_else(random);
         let authentication = options.authentication();
         let of_engine = EngineOptions {
             disconnect_timeout: options.disconnect_timeout,
-            ends_session: options.ends_session(),
+            ends_session: outbox.is_none() && options.ends_session(),
             authenticates: authentication.is_some(),
             restarts: false,
         };
-        let session = Session::default();
-        let mut engine = TaskEngine::new(options.to_core()?, session, seed, of_engine)
-            .map_err(OptionsError::from)?;
+        let (core, session, outbox) = take_up(options, outbox)?;
+        let mut engine =
+            TaskEngine::new(core, session, seed, of_engine).map_err(OptionsError::from)?;
         if let Some(queue) = options.outgoing_queue {
             engine.open_outgoing_queue(queue, []);
         }
+        let outbox = start_outbox(&mut engine, outbox)?;
         if let Some(recorder) = &options.recorder {
             engine.record(recorder.clone());
         }
@@ -254,6 +278,9 @@ impl Connection {
         declare(&mut shared.lock(), &options.subscriptions)
             .map_err(|error| OptionsError::Subscription(Box::new(error)))?;
         let shared = Arc::new(shared);
+        if let Some(outbox) = outbox {
+            outbox.attach(&shared);
+        }
         #[cfg(feature = "testing")]
         options.watch(&shared);
         Ok(shared)

@@ -26,7 +26,11 @@ pub(crate) fn drive(
     connector: Connector,
 ) -> impl Future<Output = Flushed> + Send {
     let gone = Gone(shared); // made here: the task may be dropped before it has begun
-    async move { drive_to_end(&gone.0, &connector).await }
+    async move {
+        let flushed = drive_to_end(&gone.0, &connector).await;
+        gone.0.close_outbox().await;
+        flushed
+    }
 }
 
 async fn drive_to_end(shared: &Shared, connector: &Connector) -> Flushed {

@@ -73,17 +73,20 @@ impl Publish<'_> {
         let submitted = shared.call(|state, now| {
             (state.engine).queue_or_wait(now, publish, terms, deadline, token, accepted_token)
         });
-        match submitted {
-            Ok((QueueSubmission::Accepted(_), _)) => {}
+        let key = match submitted {
+            Ok((QueueSubmission::Accepted(key), _)) => key,
             Ok((QueueSubmission::Waits(call), _)) => {
                 match PendingCall::new(shared, call, accepted).end().await {
-                    CallEnd::Queued { .. } => {}
-                    end => _ = end.published(Awaited::Capacity, self.limit.unwrap_or_default())?,
+                    CallEnd::Queued { key } => key,
+                    end => {
+                        end.published(Awaited::Capacity, self.limit.unwrap_or_default())?;
+                        return Ok(Receipt::waiting(outcome)); // cannot be: that is an error
+                    }
                 }
             }
             Err((_, refusal)) => return Err(refusal),
-        }
-        Ok(Receipt::waiting(outcome))
+        };
+        Ok(Receipt::queued(outcome, shared, key))
     }
 
     /// Waits until the message is accepted, which is at once unless the outgoing queue is full. The [`Receipt`] is for
@@ -169,12 +172,13 @@ impl Publish<'_> {
         self.check_terms()?;
         let terms = self.terms();
         let publish = self.publish?;
-        let has_queue = self.client.shared.has_queue;
-        (self.client.shared).call(|state, now| {
+        let shared = &self.client.shared;
+        let has_queue = shared.has_queue;
+        shared.call(|state, now| {
             if has_queue {
                 let (token, outcome) = oneshot::channel();
                 return match (state.engine).queue_publish(now, publish, terms, Some(token)) {
-                    Ok(_) => Ok(Receipt::waiting(outcome)),
+                    Ok(key) => Ok(Receipt::queued(outcome, shared, key)),
                     Err((_, refusal)) => Err(refusal),
                 };
             }

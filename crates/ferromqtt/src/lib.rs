@@ -197,6 +197,11 @@ mod messages;
 mod numbers;
 mod options;
 mod options_error;
+#[cfg(not(feature = "outbox"))]
+#[path = "no_outbox.rs"]
+mod outbox;
+#[cfg(feature = "outbox")]
+mod outbox;
 mod payload;
 mod publish;
 mod publish_future;
@@ -232,6 +237,8 @@ pub use events::Events;
 pub use ferromqtt_engine::{
     Awaited, ConnectionEvent, FilterResult, PublishError, Published, RequestError, SubscribeError,
 };
+#[cfg(feature = "outbox")]
+pub use ferromqtt_outbox::{Outbox, OutboxStats, StoreCounters, StoreError, StoreSync};
 pub use ferromqtt_proto::AuthError;
 pub use ferromqtt_proto::packet::{SubscriptionIdentifiers, TopicAlias};
 pub use ferromqtt_proto::{
@@ -240,10 +247,11 @@ pub use ferromqtt_proto::{
     InvalidSubscribe, InvalidTopic, KeepAliveBounds, Message, OnSessionLost, OutgoingLimits,
     OutgoingPolicy, Overflow, PacketId, PortProtocol, ProfileConflict, ProfileEvidence,
     ProfileFigure, ProfilePorts, ProfileRow, ProfileSource, Properties, PropertyError,
-    PropertyProblem, ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect, RetainHandling,
-    ServerLimits, ServerProfile, Slip, Stats, StringError, SubscriptionOptions, TemplateError,
-    TemplateProblem, TopicError, TopicFilter, TopicLimit, TopicName, TopicParams, TopicTemplate,
-    TransportError, Unacknowledged, UncountedLevels, UnknownProfile, UserProperties, Utf8String,
+    PropertyProblem, ProtocolVersion, QoS, QuarantineReason, QueueOptions, ReasonCode, Reconnect,
+    RetainHandling, ServerLimits, ServerProfile, Slip, Stats, StringError, SubscriptionOptions,
+    TemplateError, TemplateProblem, TopicError, TopicFilter, TopicLimit, TopicName, TopicParams,
+    TopicTemplate, TransportError, Unacknowledged, UncountedLevels, UnknownProfile, UserProperties,
+    Utf8String,
 };
 /// Recordings of what goes by a connection: the crate `ferromqtt-recording`, for [`Options::record`]. To read them it needs the
 /// feature `testing`, or the feature `read` of that crate.

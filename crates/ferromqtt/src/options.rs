@@ -2,6 +2,8 @@
 
 mod identity;
 mod limits;
+#[cfg(feature = "outbox")]
+mod outbox;
 mod profile;
 mod servers;
 mod session;
@@ -51,6 +53,8 @@ pub struct Options {
     pub(crate) disconnect_timeout: Duration,
     pub(crate) will_on_error: bool,
     pub(crate) outgoing_queue: Option<OutgoingQueueOptions>,
+    #[cfg(feature = "outbox")]
+    pub(crate) outbox: Option<crate::Outbox>,
     pub(crate) seed: Option<u64>,
     transport: Settings,
     client_identifier: String,
@@ -124,6 +128,8 @@ impl Options {
             disconnect_timeout: Duration::from_secs(5),
             will_on_error: false,
             outgoing_queue: None,
+            #[cfg(feature = "outbox")]
+            outbox: None,
             seed: None,
             transport: Settings::new(server),
             client_identifier: String::new(),
@@ -316,9 +322,18 @@ impl Options {
 
     /// The options of the core, checked.
     pub(crate) fn to_core(&self) -> Result<proto::Options, OptionsError> {
+        self.to_core_with(|_| {})
+    }
+
+    /// The same, where something else has a say once the Client Identifier is settled.
+    pub(crate) fn to_core_with(
+        &self,
+        settle: impl FnOnce(&mut proto::Options),
+    ) -> Result<proto::Options, OptionsError> {
         self.refused.check()?;
         let mut core = self.settled();
         core.client_identifier = text("the Client Identifier", &self.client_identifier)?;
+        settle(&mut core);
         core.user_name = (self.user_name.as_ref())
             .map(|user_name| text("the User Name", user_name))
             .transpose()?;

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use ferromqtt_proto as proto;
 use tokio::sync::oneshot;
 
 use crate::publish::Publish;
-use crate::shared::{end_of, now};
+use crate::shared::{Shared, end_of, now};
 use crate::state::SharedState;
 use crate::{PublishError, Published, QoS};
 
@@ -203,22 +204,58 @@ impl fmt::Debug for PublishFuture<'_> {
 /// Dropping it changes nothing about the message, but [`Connection::disconnect`](crate::Connection::disconnect) does not wait
 /// for it then.
 #[must_use = "a receipt says whether the message arrived; drop it explicitly if that does not matter"]
-pub struct Receipt(Option<oneshot::Receiver<CallEnd>>);
+pub struct Receipt {
+    /// `None` once it was handed to the transport.
+    outcome: Option<oneshot::Receiver<CallEnd>>,
+    /// Where the message is stored, and its key there.
+    #[cfg(feature = "outbox")]
+    stored: Option<(Arc<Shared>, u64)>,
+}
 
 impl Receipt {
     /// Handed to the transport already.
     pub(crate) const fn sent() -> Self {
-        Self(None)
+        Self {
+            outcome: None,
+            #[cfg(feature = "outbox")]
+            stored: None,
+        }
     }
 
     pub(crate) const fn waiting(outcome: oneshot::Receiver<CallEnd>) -> Self {
-        Self(Some(outcome))
+        Self {
+            outcome: Some(outcome),
+            #[cfg(feature = "outbox")]
+            stored: None,
+        }
+    }
+
+    /// Of a message that the outgoing queue has accepted under this key.
+    #[cfg_attr(
+        not(feature = "outbox"),
+        expect(unused_variables, reason = "for outboxes")
+    )]
+    pub(crate) fn queued(
+        outcome: oneshot::Receiver<CallEnd>,
+        shared: &Arc<Shared>,
+        key: u64,
+    ) -> Self {
+        Self {
+            outcome: Some(outcome),
+            #[cfg(feature = "outbox")]
+            stored: shared.has_outbox().then(|| (Arc::clone(shared), key)),
+        }
+    }
+
+    #[cfg(feature = "outbox")]
+    pub(crate) const fn stored_under(&self) -> Option<&(Arc<Shared>, u64)> {
+        self.stored.as_ref()
     }
 }
 
 impl fmt::Debug for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stage = match self.0 {
+        let stage = match self.outcome {
             None => "sent",
             Some(_) => "accepted",
         };
@@ -230,7 +267,7 @@ impl Future for Receipt {
     type Output = Result<Published, PublishError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(outcome) = &mut self.0 else {
+        let Some(outcome) = &mut self.outcome else {
             return Poll::Ready(Ok(Published::SENT));
         };
         let end = ready!(Pin::new(outcome).poll(cx));

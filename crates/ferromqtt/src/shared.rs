@@ -26,6 +26,7 @@ use crate::authenticate::AuthenticationExchange;
 use crate::blocking::Process;
 use crate::link::LinkOutput;
 use crate::log::{self, Context};
+use crate::outbox::settle_outbox;
 use crate::state::{Notifications, SharedState, TaskEngine};
 use crate::{ConnectError, ConnectionError, ReasonCode, Server};
 
@@ -75,6 +76,9 @@ pub(crate) struct Shared {
     pub(crate) authentication: Option<AuthenticationExchange>,
     /// What is enqueued goes into an outgoing queue.
     pub(crate) has_queue: bool,
+    /// And from there to the disk.
+    #[cfg(feature = "outbox")]
+    pub(crate) journals: bool,
     /// Around the log lines of the present connection, or attempt to make one.
     context: Mutex<Arc<Context>>,
     standing: watch::Sender<Standing>,
@@ -98,6 +102,8 @@ impl Shared {
     pub(crate) fn new(engine: TaskEngine, authentication: Option<AuthenticationExchange>) -> Self {
         Self {
             has_queue: engine.has_outgoing_queue(),
+            #[cfg(feature = "outbox")]
+            journals: engine.core().options().journal,
             state: Mutex::new(SharedState::new(engine)),
             driver: Notify::new(),
             authentication,
@@ -326,16 +332,18 @@ impl Shared {
             // Before anything is written: the server may not be the right one.
             state = self.authenticate(authentication, state);
         }
-        let engine = &mut state.engine;
-        let mut settled = false;
-        while !settled {
+        let SharedState { engine, outbox, .. } = &mut *state;
+        loop {
             match output.open_for().map(|link| engine.transmit(now, link)) {
-                Some(Some(chunk)) => output.push(chunk),
-                Some(None) => settled = true,
-                None => {
-                    engine.settle(now);
-                    settled = true;
+                Some(Some(chunk)) => {
+                    output.push(chunk);
+                    continue;
                 }
+                Some(None) => {}
+                None => _ = engine.settle(now),
+            }
+            if !settle_outbox(outbox, engine, now) {
+                break;
             }
         }
         let agenda = Agenda {

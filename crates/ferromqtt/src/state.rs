@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::Server;
 use crate::declared::PendingStream;
 use crate::log::Log;
+use crate::outbox::RunningOutbox;
 
 /// How tokio's tasks wait.
 pub(crate) struct TaskTokens;
@@ -31,6 +32,7 @@ pub(crate) type TaskEngine = Engine<TaskTokens>;
 #[derive(Debug)]
 pub(crate) struct SharedState {
     pub(crate) engine: TaskEngine,
+    pub(crate) outbox: Option<RunningOutbox>,
     /// How often the driver has been called since its last turn. Only the first call wakes it.
     calls_of_driver: u32,
     /// Where the last attempt to connect led to.
@@ -54,6 +56,7 @@ impl SharedState {
     pub(crate) fn new(engine: TaskEngine) -> Self {
         Self {
             engine,
+            outbox: None,
             calls_of_driver: 0,
             server: None,
             declared: HashMap::new(),

@@ -223,7 +223,7 @@ impl Client {
             self.was_unanswered = true;
         }
         if was_connected {
-            self.suspect(&cause); // by what was handed over
+            self.suspect(now, &cause); // by what was handed over
             self.watch_identifier(now, &cause);
         }
         let unflushed = match ending {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ferromqtt_engine::{Engine, EngineOptions, Goodbye};
+use ferromqtt_outbox::OpenedOutbox;
 use ferromqtt_proto::{InvalidOptions, Options, ReasonCode, Session, Utf8String};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -16,17 +17,24 @@ use crate::convert;
 use crate::events;
 use crate::failure;
 use crate::home::Home;
+use crate::outbox::{self, OutboxFolder};
 use crate::tokens::PyEngine;
 
 /// Sets the core's options, before the first connection.
 pub(super) fn configure(
     slf: &Bound<'_, Core>,
     options: Option<&Bound<'_, PyDict>>,
+    outbox: Option<&OutboxFolder>,
 ) -> PyResult<()> {
     let mut options = match options {
         Some(options) => convert::options(options)?,
         None => Options::default(),
     };
+    let mut outbox = outbox.and_then(OutboxFolder::take);
+    if let Some(outbox) = &outbox {
+        outbox.settle_options(&mut options);
+    }
+    let session = (outbox.as_mut()).map_or_else(Session::default, OpenedOutbox::take_session);
     let of_engine = engine_options(&options);
     let is_quiet = options.reconnect.is_none();
     if options.reconnect.is_some() {
@@ -34,7 +42,8 @@ pub(super) fn configure(
     }
     let mut core = slf.lock();
     let (seed, manual) = (core.seed, core.manual_ack);
-    let former = (core.engine).configure(options, Session::default(), seed, of_engine);
+    let former = (core.engine).configure(options, session, seed, of_engine);
+    core.opened_outbox = outbox;
     core.engine.claim_default();
     core.lines.set_quiet(is_quiet);
     acknowledge::set_manual(&mut core, manual);
@@ -60,6 +69,15 @@ pub(super) fn begin(
         std::mem::replace(&mut core.clock, clock),
     );
     core.home = Some(Home::here());
+    let started = match core.opened_outbox.take() {
+        Some(opened) => outbox::start(&mut core, opened, now),
+        None => Ok(()),
+    };
+    if let Err(error) = started {
+        drop(core);
+        drop(previous);
+        return Err(error);
+    }
     core.engine.start(now);
     core.engine.begin_attempt(address);
     drop(core);

@@ -20,6 +20,7 @@ use crate::hand_over;
 use crate::message::Message;
 use crate::messages_iterator::MessagesIterator;
 use crate::operations;
+use crate::outbox::{self, OutboxFolder};
 use crate::readers;
 use crate::receipts;
 use crate::recording::Recorder;
@@ -36,10 +37,51 @@ impl Core {
     // The connection, for `ferromqtt._driver`.
 
     /// Sets the core's options, before the first connection. Messages and iterators stay.
-    #[pyo3(signature = (**options))]
-    fn configure(slf: &Bound<'_, Self>, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+    #[pyo3(signature = (outbox = None, **options))]
+    fn configure(
+        slf: &Bound<'_, Self>,
+        outbox: Option<&OutboxFolder>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
         let _inside = gate::enter_on(slf)?;
-        lifecycle::configure(slf, options)
+        lifecycle::configure(slf, options, outbox)
+    }
+
+    // The outbox, for `ferromqtt._outbox`.
+
+    /// What the loop is to watch for the outbox.
+    fn outbox_descriptor(slf: &Bound<'_, Self>) -> Option<i32> {
+        outbox::descriptor(slf)
+    }
+
+    /// That is readable.
+    fn outbox_woken(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let _inside = gate::enter_on(slf)?;
+        outbox::woken(slf)
+    }
+
+    /// Closes the outbox. Returns whether that is done.
+    fn close_outbox(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let _inside = gate::enter_on(slf)?;
+        let closed = outbox::close(slf)?;
+        events::hand_out(slf)?;
+        Ok(closed)
+    }
+
+    /// Forgets the outbox, in a forked child. Returns the descriptor to close.
+    fn forget_outbox(slf: &Bound<'_, Self>) -> Option<i32> {
+        outbox::forget(slf)
+    }
+
+    /// What the outbox holds.
+    fn outbox_stats<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        outbox::stats(slf)
+    }
+
+    /// A future that is done when the message with this key is on record.
+    fn await_stored<'py>(slf: &Bound<'py, Self>, key: u64) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = gate::enter_on(slf)?;
+        outbox::await_stored(slf, key)
     }
 
     /// Records each transport that is opened from now on.

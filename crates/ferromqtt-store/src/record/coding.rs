@@ -8,8 +8,8 @@ use ferromqtt_proto::packet::{PacketId, ProtocolVersion, PublishRef};
 use ferromqtt_proto::{Publish, QoS};
 
 use super::{
-    AcceptedMessage, EndedHow, LogRecord, PlacedMessage, QuarantineReason, SendState,
-    StoreCounters, StoreIdentity,
+    AcceptedMessage, EndedHow, LogRecord, PlacedMessage, SendState, StoreCounters, StoreIdentity,
+    quarantine_of_parts, quarantine_parts,
 };
 use crate::fields::{RecordFields, put_text, put_varint, varint_len};
 
@@ -61,7 +61,7 @@ impl<'a> LogRecord<'a> {
             8 => Self::SessionLost,
             9 => Self::Quarantined {
                 key: fields.varint()?,
-                why: QuarantineReason::from_parts(fields.u8()?, fields.u8()?),
+                why: quarantine_of_parts(fields.u8()?, fields.u8()?),
                 at: fields.varint()?,
             },
             11 => Self::Identity(StoreIdentity {
@@ -173,7 +173,7 @@ impl<'a> LogRecord<'a> {
             Self::SessionLost => 8,
             Self::Quarantined { key, why, at } => {
                 put_varint(out, *key);
-                let (why, code) = why.parts();
+                let (why, code) = quarantine_parts(*why);
                 out.put_slice(&[why, code]);
                 put_varint(out, *at);
                 9

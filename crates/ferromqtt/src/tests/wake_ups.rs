@@ -38,7 +38,7 @@ async fn a_publish_of_another_thread_costs_at_most_one_wake_up() {
     const EACH: usize = 100;
     let (attempts, script) = Attempts::new();
     let stream = attempts.succeeds(1 << 20);
-    let shared = Connection::shared(&options()).unwrap();
+    let shared = Connection::shared(&options(), None).unwrap();
     let client = Client {
         shared: Arc::clone(&shared),
     };

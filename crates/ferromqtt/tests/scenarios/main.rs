@@ -32,6 +32,8 @@ mod mosquitto;
 mod mosquitto_bursts;
 #[cfg(all(feature = "tls", feature = "websocket", unix))]
 mod mosquitto_process;
+#[cfg(all(feature = "outbox", feature = "testing"))]
+mod outbox;
 #[cfg(feature = "testing")]
 mod outgoing_queue;
 #[cfg(feature = "proxy")]

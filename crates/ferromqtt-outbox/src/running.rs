@@ -1,0 +1,231 @@
+//! Between an engine and its store: what happened goes to the store, and what is on record comes back.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use ferromqtt_engine::{Engine, Fact, MessageTerms, Tokens};
+use ferromqtt_proto::{Direction, Outcome, SessionChange};
+use ferromqtt_store::{
+    EndedHow, FetchRequest, Store, StoreChange, StoreCommand, StoreEntry, StoreEvent, StoreMarks,
+    SubmitError,
+};
+
+use crate::stats::OutboxStats;
+
+/// An outbox at work, beside the engine that it was started with.
+///
+/// Dropping it begins to close the store, and does not wait for that.
+pub struct RunningOutbox {
+    store: Box<dyn Store>,
+    /// The store has something to say.
+    woken: Arc<AtomicBool>,
+    /// What the store has not taken yet, since it has as much to write as it takes. Nothing is accepted meanwhile.
+    behind: VecDeque<StoreEntry>,
+    marks: StoreMarks,
+    has_failed: bool,
+    is_closing: bool,
+    /// Messages in quarantine that somebody wants to be sent again, to be read from the store.
+    retries: Vec<u64>,
+}
+
+impl RunningOutbox {
+    /// `lost` are messages whose bytes cannot be read.
+    pub(crate) fn new(store: Box<dyn Store>, woken: Arc<AtomicBool>, lost: Vec<u64>) -> Self {
+        let ends = lost.into_iter().map(|key| ended(key, EndedHow::Damaged));
+        Self {
+            store,
+            woken,
+            behind: ends.collect(),
+            marks: StoreMarks::default(),
+            has_failed: false,
+            is_closing: false,
+            retries: Vec::new(),
+        }
+    }
+
+    /// Hands what has changed to the store, and learns what is on record. To be called whenever the engine has been called,
+    /// before its callers hear what follows from that, and when the store has woken the driver. Returns whether there may be
+    /// more to transmit, or to do, since: then call it again after that.
+    pub fn settle<T: Tokens>(&mut self, engine: &mut Engine<T>, now: Instant) -> bool {
+        let woken = self.woken.swap(false, Ordering::AcqRel);
+        if woken {
+            self.hear(engine, now);
+        }
+        self.submit(engine);
+        engine.hold_queue(!self.behind.is_empty() || self.marks.full.is_some());
+        woken
+    }
+
+    /// What it holds, in figures.
+    pub fn stats(&self) -> OutboxStats {
+        OutboxStats {
+            behind: self.behind.len(),
+            is_full: self.marks.full.is_some(),
+            has_failed: self.has_failed,
+            ..OutboxStats::new(&self.store.stats())
+        }
+    }
+
+    /// Closes the store, once no connection follows: what has changed is written before. Returns whether that is done, so that
+    /// another client may open the folder; until then call it again whenever the store wakes the driver.
+    pub fn close<T: Tokens>(&mut self, engine: &mut Engine<T>, now: Instant) -> bool {
+        self.settle(engine, now);
+        if self.behind.is_empty() {
+            self.is_closing = true;
+            self.store.close();
+        }
+        let closed = self.store.marks().closed;
+        if closed {
+            self.hear(engine, now);
+            engine.store_closed();
+        }
+        closed
+    }
+
+    fn hear<T: Tokens>(&mut self, engine: &mut Engine<T>, now: Instant) {
+        let marks = self.store.marks();
+        if marks.sent > self.marks.sent {
+            engine.journal_written(Direction::Sent, marks.sent);
+        }
+        if marks.received > self.marks.received {
+            engine.journal_written(Direction::Received, marks.received);
+        }
+        if let Some(full) = &marks.full
+            && self.marks.full.is_none()
+        {
+            engine.report_store(Fact::StoreFull {
+                error: full.to_string().into(),
+            });
+        }
+        if marks.failure.is_some() {
+            self.fail(engine);
+        }
+        self.marks = marks;
+        for event in self.store.take_events() {
+            self.on_event(engine, event);
+        }
+        self.send_again(engine, now);
+    }
+
+    fn on_event<T: Tokens>(&mut self, engine: &mut Engine<T>, event: StoreEvent) {
+        match event {
+            StoreEvent::Damaged(damage) => engine.report_store(Fact::StoreDamaged {
+                damage: damage.to_string().into(),
+            }),
+            StoreEvent::MessageLost { key } => engine.report_store(Fact::StoreDamaged {
+                damage: format!("the bytes of message {key} are damaged, and it is lost").into(),
+            }),
+            StoreEvent::Command(StoreCommand::Retry(key)) if !engine.holds_outgoing(key) => {
+                self.retries.push(key);
+            }
+            StoreEvent::Command(StoreCommand::Drop(key)) => {
+                if engine.holds_outgoing(key) {
+                    engine.drop_queued(key);
+                } else {
+                    self.behind.push_back(ended(key, EndedHow::Dropped));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Reads messages in quarantine that are to be sent again, and accepts those that have come under new keys.
+    fn send_again<T: Tokens>(&mut self, engine: &mut Engine<T>, now: Instant) {
+        for read in self.store.take_fetched().into_iter().flatten() {
+            let Ok(message) = read else {
+                continue; // the store has ended it, and says so
+            };
+            let terms = MessageTerms {
+                expires_in: None,
+                keep_latest: message.keep_latest,
+            };
+            if engine
+                .queue_publish(now, message.publish, terms, None)
+                .is_ok()
+            {
+                self.take_changes(engine); // its acceptance comes first: a crash between the two keeps both
+                self.behind
+                    .push_back(ended(message.key, EndedHow::Requeued));
+            }
+        }
+        if !self.retries.is_empty() {
+            let keys = std::mem::take(&mut self.retries);
+            if !self.store.fetch(FetchRequest::Keys(keys.clone())) {
+                self.retries = keys;
+            }
+        }
+    }
+
+    /// Takes what has changed, with how messages ended.
+    fn take_changes<T: Tokens>(&mut self, engine: &mut Engine<T>) {
+        let mut ends: HashMap<u64, Outcome> = engine.take_ended().collect();
+        while let Some(entry) = engine.poll_journal() {
+            let mut entry = StoreEntry::from(entry);
+            if let StoreChange::Session(SessionChange::Finished { key }) = entry.change
+                && let Some(outcome) = ends.remove(&key)
+            {
+                entry.change = end_of(key, &outcome);
+            }
+            self.behind.push_back(entry);
+        }
+    }
+
+    fn submit<T: Tokens>(&mut self, engine: &mut Engine<T>) {
+        self.take_changes(engine);
+        while let Some(entry) = self.behind.pop_front() {
+            match self.store.submit(entry) {
+                Ok(_) => {}
+                Err((entry, SubmitError::Busy)) => {
+                    self.behind.push_front(*entry);
+                    break;
+                }
+                Err(_) => return self.fail(engine),
+            }
+        }
+    }
+
+    fn fail<T: Tokens>(&mut self, engine: &mut Engine<T>) {
+        self.behind.clear();
+        if self.is_closing {
+            return; // nothing is sent any more
+        }
+        if std::mem::replace(&mut self.has_failed, true) {
+            return;
+        }
+        engine.journal_failed(Direction::Sent);
+        engine.journal_failed(Direction::Received);
+    }
+}
+
+impl fmt::Debug for RunningOutbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningOutbox")
+            .field("marks", &self.marks)
+            .field("behind", &self.behind.len())
+            .finish_non_exhaustive()
+    }
+}
+
+const fn ended(key: u64, how: EndedHow) -> StoreEntry {
+    StoreEntry {
+        change: StoreChange::Ended { key, how },
+        mark: None,
+    }
+}
+
+/// How a message ended, for the store.
+fn end_of(key: u64, outcome: &Outcome) -> StoreChange {
+    let how = match outcome {
+        Outcome::Quarantined { why } => return StoreChange::Quarantined { key, why: *why },
+        Outcome::Acknowledged { .. } => EndedHow::Acknowledged,
+        Outcome::Refused { reason, .. } => EndedHow::Refused(reason.value()),
+        Outcome::Expired => EndedHow::Expired,
+        Outcome::Dropped | Outcome::NotPossible(_) | Outcome::GivenUp(_) => EndedHow::Dropped,
+        Outcome::Replaced => EndedHow::Replaced,
+        _ => EndedHow::Finished,
+    };
+    StoreChange::Ended { key, how }
+}

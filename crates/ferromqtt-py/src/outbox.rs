@@ -1,0 +1,213 @@
+//! The outbox of a client on an event loop. Its thread never attaches to the interpreter: it writes to one end of a pair of
+//! sockets, and the loop reads the other.
+
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ferromqtt_engine::Awaited;
+use ferromqtt_outbox::{OpenedOutbox, Outbox, RunningOutbox, StoreError, StoreSync};
+use ferromqtt_proto::Direction;
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::access::Access;
+use crate::call_future;
+use crate::core::Core;
+use crate::events;
+use crate::receipts;
+use crate::tokens::Call;
+
+/// A folder that is open, until a client takes it up.
+#[pyclass(frozen, module = "ferromqtt._native")]
+pub(crate) struct OutboxFolder {
+    opened: Mutex<Option<OpenedOutbox>>,
+    /// Whose session it has.
+    #[pyo3(get)]
+    client_identifier: String,
+}
+
+impl OutboxFolder {
+    pub(crate) fn take(&self) -> Option<OpenedOutbox> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.take()
+    }
+}
+
+fn failed(error: &StoreError) -> PyErr {
+    PyOSError::new_err(error.to_string())
+}
+
+/// Opens the outbox in a folder: for a thread that may block. `sync` is "always", "never", or a number of seconds.
+#[pyfunction]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the fields of `ferromqtt.Outbox`"
+)]
+pub(crate) fn open_outbox(
+    py: Python<'_>,
+    path: PathBuf,
+    maxsize: Option<usize>,
+    maxbytes: Option<usize>,
+    overflow: &str,
+    max_age: Option<f64>,
+    quarantine: bool,
+    sync: (&str, f64),
+    client_identifier: String,
+) -> PyResult<OutboxFolder> {
+    let seconds = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    let outbox = Outbox::new(path)
+        .max_messages(maxsize)
+        .max_bytes(maxbytes)
+        .when_full(receipts::policy(overflow)?)
+        .max_age(max_age.map(seconds))
+        .quarantine(quarantine)
+        .sync(match sync {
+            ("always", _) => StoreSync::Always,
+            ("never", _) => StoreSync::Never,
+            (_, interval) => StoreSync::Interval(seconds(interval)),
+        });
+    let opened = py.detach(|| outbox.open(&client_identifier));
+    let opened = opened.map_err(|error| failed(&error))?;
+    Ok(OutboxFolder {
+        client_identifier: opened.client_identifier().to_string(),
+        opened: Mutex::new(Some(opened)),
+    })
+}
+
+/// The outbox of a client that is entered.
+pub(crate) struct OutboxLink {
+    running: RunningOutbox,
+    /// Has something to read when the store has something to say.
+    wakes: UnixStream,
+    /// The file that holds the lock of the folder.
+    lock: i32,
+}
+
+/// Starts an outbox, before its engine starts.
+pub(crate) fn start(core: &mut Core, opened: OpenedOutbox, now: Instant) -> PyResult<()> {
+    let lock = opened.lock_descriptor();
+    let (wakes, waker) = UnixStream::pair()?;
+    wakes.set_nonblocking(true)?;
+    waker.set_nonblocking(true)?;
+    let wake = move || {
+        let _ = (&waker).write(&[0]); // where it is full, the loop has not read yet
+    };
+    let running = opened.start(&mut core.engine, now, Arc::new(wake));
+    let running = running.map_err(|error| failed(&error))?;
+    core.outbox = Some(OutboxLink {
+        running,
+        wakes,
+        lock,
+    });
+    Ok(())
+}
+
+impl Core {
+    /// Hands what has changed to the outbox. Returns whether there is more to write since.
+    pub(crate) fn settle_outbox(&mut self, now: Instant) -> bool {
+        let Some(outbox) = &mut self.outbox else {
+            return false;
+        };
+        let mut more = false;
+        while outbox.running.settle(&mut self.engine, now) {
+            self.engine.settle(now);
+            more = true;
+        }
+        more
+    }
+}
+
+/// What the loop is to watch: it is readable when [`woken`] has something to do.
+pub(crate) fn descriptor(slf: &Bound<'_, Core>) -> Option<i32> {
+    let core = slf.read();
+    core.outbox.as_ref().map(|outbox| outbox.wakes.as_raw_fd())
+}
+
+/// The store has something to say.
+pub(crate) fn woken(slf: &Bound<'_, Core>) -> PyResult<()> {
+    if let Some(outbox) = &slf.lock().outbox {
+        let mut taken = [0; 64];
+        while (&outbox.wakes)
+            .read(&mut taken)
+            .is_ok_and(|count| count > 0)
+        {}
+    }
+    let now = Core::now(slf)?;
+    events::pump(slf, now)?;
+    Core::flush(slf)
+}
+
+/// Closes the outbox, once the connection has ended: receipts that wait learn that their messages are kept. Returns whether it
+/// is closed; until then it is to be called again when the store has something to say.
+pub(crate) fn close(slf: &Bound<'_, Core>) -> PyResult<bool> {
+    let (now, _) = Core::now_or_last(slf);
+    let mut core = slf.lock();
+    let core = &mut *core;
+    core.engine.release_all_queued();
+    let closed = match &mut core.outbox {
+        Some(outbox) => outbox.running.close(&mut core.engine, now),
+        None => true,
+    };
+    Ok(closed)
+}
+
+/// In a forked child: neither the thread nor what it writes is here. Its memory is left alone, as the thread may have been
+/// changing it at that moment. Returns the descriptor to close, so that the folder is not locked by this process.
+pub(crate) fn forget(slf: &Bound<'_, Core>) -> Option<i32> {
+    let mut core = slf.lock();
+    let outbox = core.outbox.take()?;
+    let lock = outbox.lock;
+    std::mem::forget(outbox);
+    core.engine.journal_failed(Direction::Sent);
+    Some(lock)
+}
+
+/// What it holds, in figures; `None` without one.
+pub(crate) fn stats<'py>(slf: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, PyDict>>> {
+    let core = slf.read();
+    let Some(stats) = core.outbox.as_ref().map(|it| it.running.stats()) else {
+        return Ok(None);
+    };
+    drop(core);
+    let dict = PyDict::new(slf.py());
+    dict.set_item("messages", stats.messages)?;
+    dict.set_item("bytes", stats.bytes)?;
+    dict.set_item("quarantined", stats.quarantined)?;
+    dict.set_item("disk_bytes", stats.disk_bytes)?;
+    dict.set_item("is_full", stats.is_full)?;
+    dict.set_item("has_failed", stats.has_failed)?;
+    let counters = stats.counters;
+    dict.set_item("accepted", counters.accepted)?;
+    dict.set_item("finished", counters.finished)?;
+    dict.set_item("refused", counters.refused)?;
+    dict.set_item("expired", counters.expired)?;
+    dict.set_item("dropped", counters.dropped)?;
+    dict.set_item("replaced", counters.replaced)?;
+    dict.set_item("requeued", counters.requeued)?;
+    dict.set_item("damaged", counters.damaged)?;
+    Ok(Some(dict))
+}
+
+/// A future that is done when the message with this key is on record.
+pub(crate) fn await_stored<'py>(slf: &Bound<'py, Core>, key: u64) -> PyResult<Bound<'py, PyAny>> {
+    if slf.read().outbox.is_none() {
+        return Err(PyRuntimeError::new_err(
+            "Nothing is stored without an outbox: give the client one, or await the receipt alone",
+        ));
+    }
+    let future = call_future::create(slf)?;
+    let call = Call {
+        future: future.clone().unbind(),
+        awaited: Awaited::Stored,
+        wants_outcome: false,
+        limit: 0.0,
+    };
+    slf.lock().engine.await_stored(key, call);
+    events::hand_out(slf)?;
+    Ok(future)
+}
