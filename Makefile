@@ -17,7 +17,7 @@ MSRV := 1.88
 # What `make free-threaded` runs beside the tests of threads: those that end soon and need no program beside the package.
 FREE_THREADED_TESTS := $(addprefix python/tests/test_,acknowledging.py batches.py blocking_subscription.py interpreter_exit.py \
 	iteration.py message.py messages.py)
-PUBLISHED := ferromqtt ferromqtt-cli ferromqtt-engine ferromqtt-proto ferromqtt-recording ferromqtt-store ferromqtt-testing ferromqtt-transport
+PUBLISHED := ferromqtt ferromqtt-cli ferromqtt-engine ferromqtt-outbox ferromqtt-proto ferromqtt-recording ferromqtt-store ferromqtt-testing ferromqtt-transport
 FUZZ_TARGETS := decode client broker transport store
 # A workspace of its own, for the trees of the clients that it compares with.
 BENCH_RUST := --manifest-path bench/rust/Cargo.toml --target-dir $(TARGET_DIR)

@@ -161,6 +161,7 @@ PARTS = (
     Part("core", 17_211, ("crates/ferromqtt-proto/src",)),
     Part("engine", 4_928, ("crates/ferromqtt-engine/src",)),
     Part("recordings", 1_722, ("crates/ferromqtt-recording/src",)),
+    Part("outbox", 1, ("crates/ferromqtt-outbox/src",)),
     Part("store", 3_983, ("crates/ferromqtt-store/src",)),
     Part("transport", 2_606, ("crates/ferromqtt-transport/src",)),
     Part("tokio client, driver", 4_200, (RUST,), (*_RUST_FACE, *_TLS)),

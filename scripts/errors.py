@@ -31,6 +31,7 @@ RUST = (
     "crates/ferromqtt-transport/src",
     "crates/ferromqtt-recording/src",
     "crates/ferromqtt-store/src",
+    "crates/ferromqtt-outbox/src",
     "crates/ferromqtt/src",
     "crates/ferromqtt-testing/src",
     "crates/ferromqtt-py/src",

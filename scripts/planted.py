@@ -23,6 +23,7 @@ PATCHES = ROOT / "tests" / "planted"
 CRATES = (
     "ferromqtt",
     "ferromqtt-engine",
+    "ferromqtt-outbox",
     "ferromqtt-proto",
     "ferromqtt-recording",
     "ferromqtt-store",

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-crates=(ferromqtt ferromqtt-engine ferromqtt-proto ferromqtt-recording ferromqtt-store ferromqtt-testing ferromqtt-transport)
+crates=(ferromqtt ferromqtt-engine ferromqtt-outbox ferromqtt-proto ferromqtt-recording ferromqtt-store ferromqtt-testing ferromqtt-transport)
 target=${CARGO_TARGET_DIR:-target}/api
 made=$(mktemp -d)
 trap 'rm -rf "$made"' EXIT

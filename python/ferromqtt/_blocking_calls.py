@@ -127,6 +127,32 @@ class Receipt:
         end = functools.partial(self._end, _checks.time_limit(timeout))
         return self._state.call_outside(end) if self.done() else self._state.call_inside(end)
 
+    def stored(self, timeout: float | None = None) -> None:
+        """Wait until the message is stored in the client's `Outbox`, as its `sync` says.
+
+        Args:
+            timeout: Seconds to wait; None for no limit.
+
+        Raises:
+            MqttTimeoutError: It is not stored in time. The message goes on.
+            MqttError: The outbox has failed first, or was closed without it.
+            RuntimeError: The client has no outbox, or is not entered.
+            ValueError: `timeout` is negative or NaN.
+            TypeError: `timeout` is no number.
+        """
+        self._state.call_inside(functools.partial(self._stored, _checks.time_limit(timeout)))
+
+    async def _stored(self, limit: float | None) -> None:
+        scope = asyncio.timeout(limit)
+        try:
+            async with scope:
+                await self._receipt.stored()
+        except TimeoutError as error:
+            if not scope.expired():
+                raise
+            text = f"Operation timed out: the message is not stored within {limit:g} s"
+            raise MqttTimeoutError(text) from error
+
     async def _end(self, limit: float | None) -> Published:
         if self.done():
             return await self._receipt

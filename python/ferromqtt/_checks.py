@@ -132,7 +132,7 @@ def check_bounds(
             continue
         if not is_count(value):
             raise wrong_type(f"{what}: {name}", "int or None", value)
-        if value < 1:
+        if int(value) < 1:  # type: ignore[call-overload]  # a count
             raise ValueError(f"{what}: {name} must be 1 or more, or None, not {value}.")
     if not isinstance(overflow, str):
         raise wrong_type(f"{what}: overflow", "str", overflow)

@@ -249,7 +249,7 @@ class Internals:
                 if self.options.outbox is not None:
                     await self._open_outbox(self.options.outbox)
                 elif not self._was_entered:
-                    self.core.configure(**self.core_options())
+                    self.core.configure(None, **self.core_options())
                 if not self._was_entered:
                     if self.options.outbox is None:
                         queue = self.options.outgoing_queue or OutgoingQueue()

@@ -45,6 +45,7 @@ from ferromqtt.exceptions import MqttCodeError, MqttError, MqttReentrantError
 from ferromqtt.message import Unacknowledged
 from ferromqtt.options import ProtocolVersion
 from ferromqtt.reasons import MQTTErrorCode, ReasonCode
+from ferromqtt.outbox import OutboxStats
 from ferromqtt.stats import Stats
 
 __all__ = [
@@ -471,6 +472,10 @@ class Client(Publishing):
     def stats(self) -> Stats:
         """Return what the client has counted, over all its connections."""
         return self._ferromqtt_blocking.client.stats()
+
+    def outbox_stats(self) -> OutboxStats | None:
+        """Return what the `Outbox` holds, in figures; None without one."""
+        return self._ferromqtt_blocking.client.outbox_stats()
 
     def unacknowledged(self) -> Unacknowledged:
         """Return what the program has taken and not acknowledged, as `ferromqtt.Client` does."""

@@ -36,7 +36,7 @@ def program(port: int, folder: Path, qos: int, life: int) -> subprocess.Popen[st
 
 def run(port: int, folder: Path, qos: int, life: int, kill_after: int) -> list[str]:
     """Run the program, and kill it when it has stored so many messages. Return those."""
-    stored = []
+    stored: list[str] = []
     with program(port, folder, qos, life) as process:
         assert process.stdout is not None
         while len(stored) < kill_after:

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::declared::declare;
 use crate::driver::{Flushed, drive};
-use crate::outbox::{OpenedOutbox, open_outbox, start_outbox, take_up};
+use crate::outbox::{OpenedOutbox, attach_outbox, open_outbox, start_outbox, take_up};
 use crate::shared::{Shared, now};
 use crate::state::TaskEngine;
 use crate::transport::Connector;
@@ -279,7 +279,7 @@ impl Connection {
             .map_err(|error| OptionsError::Subscription(Box::new(error)))?;
         let shared = Arc::new(shared);
         if let Some(outbox) = outbox {
-            outbox.attach(&shared);
+            attach_outbox(outbox, &shared);
         }
         #[cfg(feature = "testing")]
         options.watch(&shared);

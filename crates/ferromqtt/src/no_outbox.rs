@@ -1,6 +1,8 @@
 //! In place of `outbox.rs` without the feature `outbox`: there is none.
 
-use std::convert::Infallible;
+pub(crate) use std::convert::Infallible as OpenedOutbox;
+pub(crate) use std::convert::Infallible as RunningOutbox;
+use std::convert::Infallible as StartedOutbox;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,9 +12,6 @@ use ferromqtt_proto::Session;
 use crate::shared::Shared;
 use crate::state::TaskEngine;
 use crate::{ConnectError, Options};
-
-pub(crate) type OpenedOutbox = Infallible;
-pub(crate) type RunningOutbox = Infallible;
 
 #[expect(clippy::unused_async, reason = "with the feature it waits for a disk")]
 pub(crate) async fn open_outbox(_: &Options) -> Result<Option<OpenedOutbox>, ConnectError> {
@@ -26,12 +25,8 @@ pub(crate) fn take_up(
     Ok((options.to_core()?, Session::default(), outbox))
 }
 
-pub(crate) struct StartedOutbox(Infallible);
-
-impl StartedOutbox {
-    pub(crate) const fn attach(self, _: &Arc<Shared>) {
-        match self.0 {}
-    }
+pub(crate) const fn attach_outbox(started: StartedOutbox, _: &Arc<Shared>) {
+    match started {}
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "with the feature it may fail")]

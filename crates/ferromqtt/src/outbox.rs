@@ -37,12 +37,10 @@ pub(crate) struct StartedOutbox {
     wakes: Arc<OnceLock<Weak<Shared>>>,
 }
 
-impl StartedOutbox {
-    pub(crate) fn attach(self, shared: &Arc<Shared>) {
-        shared.lock().outbox = Some(self.running);
-        let _ = self.wakes.set(Arc::downgrade(shared));
-        // Its thread may have woken nobody before: the driver looks in its first turn.
-    }
+/// Has the thread wake the driver of `shared`. It may have woken nobody before: the driver looks in its first turn.
+pub(crate) fn attach_outbox(started: StartedOutbox, shared: &Arc<Shared>) {
+    shared.lock().outbox = Some(started.running);
+    let _ = started.wakes.set(Arc::downgrade(shared));
 }
 
 /// Has an engine take up what the outbox holds, before it starts.

@@ -219,6 +219,16 @@ impl Receipt {
         park_on(self.0)
     }
 
+    /// As [`crate::Receipt::stored`]: waits until the message is stored in the [outbox](crate::Options::outbox).
+    ///
+    /// # Errors
+    /// As there; and [refused calls](crate::blocking#inside-a-runtime) are [`PublishError::Disconnected`].
+    #[cfg(feature = "outbox")]
+    pub fn stored(&self) -> Result<(), PublishError> {
+        check_wait(self.1).map_err(not_waited)?;
+        park_on(std::pin::pin!(self.0.stored()))
+    }
+
     /// As [`wait`](Self::wait), for no longer than `limit`, at whose end the receipt is given back: the message is still on its
     /// way.
     ///
