@@ -34,6 +34,7 @@ impl OutboxAccess {
     /// Takes an outbox that is there, unless a program has it.
     pub(crate) fn take(path: &Path) -> Result<Self, OutboxEnd> {
         super::expect_store(path)?;
+        expect_own(path, user())?;
         match open(path) {
             Ok(store) => Ok(Self::Own(Box::new(store))),
             Err(StoreError::InUse { holder, .. }) => Ok(Self::Owner(holder)),
@@ -42,8 +43,46 @@ impl OutboxAccess {
     }
 }
 
+/// The user of this process, where the system says so.
+#[cfg(target_os = "linux")]
+fn user() -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").ok().map(|it| it.uid())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn user() -> Option<u32> {
+    None
+}
+
+/// Refuses a folder of another user than this process has: its client could not read files that are made here, and would not start.
+#[cfg(unix)]
+fn expect_own(path: &Path, user: Option<u32>) -> Result<(), OutboxEnd> {
+    use std::os::unix::fs::MetadataExt;
+    match (std::fs::metadata(path), user) {
+        (Ok(folder), Some(user)) if folder.uid() != user => Err(OutboxEnd::Failed(format!(
+            "{} belongs to user {}, whose client could not read what user {user} writes; run this as user {}",
+            path.display(),
+            folder.uid(),
+            folder.uid()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn expect_own(_path: &Path, _user: Option<u32>) -> Result<(), OutboxEnd> {
+    Ok(())
+}
+
+/// Opens an outbox for an import, which makes it where there is none.
+pub(crate) fn open_or_make(path: &Path) -> Result<OpenedStore, OutboxEnd> {
+    expect_own(path, user())?;
+    Ok(open(path)?)
+}
+
 /// Opens an outbox. Damage is reported here: it counts as reported as soon as something is recorded.
-pub(crate) fn open(path: &Path) -> Result<OpenedStore, StoreError> {
+fn open(path: &Path) -> Result<OpenedStore, StoreError> {
     let store = LogStore::open(path, StoreOptions::new())?;
     let damages = store.new_damages().len() as u64;
     if damages > 0 {
@@ -188,5 +227,61 @@ fn is_taken(path: &Path) -> bool {
             return false;
         }
         std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferromqtt_store::{DiskError, DiskOperation};
+
+    use super::*;
+
+    fn failure(kind: std::io::ErrorKind) -> StoreError {
+        StoreError::Disk {
+            path: "data/outbox".into(),
+            error: DiskError {
+                operation: DiskOperation::Write,
+                segment: Some(1),
+                kind,
+                reason: kind.to_string(),
+            },
+        }
+    }
+
+    #[test]
+    fn what_is_known_to_be_recorded_is_told_from_what_may_be() {
+        let batch = Batch {
+            changes: Vec::new(),
+            bytes: 0,
+            messages: 7,
+            recorded: 100,
+        };
+        let full = batch.progress(&failure(std::io::ErrorKind::StorageFull));
+        assert_eq!(full, "100 messages before that");
+        let failed = batch.progress(&failure(std::io::ErrorKind::Other));
+        assert_eq!(failed, "100 messages before that, and perhaps the next 7");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_folder_of_another_user_is_refused_with_that_user() {
+        let folder = std::env::temp_dir().join(format!("ferromqtt-own-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let own = user().unwrap();
+        let (same, other) = (
+            expect_own(&folder, Some(own)),
+            expect_own(&folder, Some(own + 1)),
+        );
+        std::fs::remove_dir(&folder).unwrap();
+        assert!(same.is_ok());
+        let Err(OutboxEnd::Failed(text)) = other else {
+            panic!("{other:?}");
+        };
+        let said = format!(
+            "belongs to user {own}, whose client could not read what user {} writes",
+            own + 1
+        );
+        assert!(text.contains(&said), "{text}");
+        assert!(expect_own(&folder, Some(own + 1)).is_ok(), "it is made");
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use ferromqtt_store::{OpenedStore, StoreChange, StoreError};
 
-use super::change::{Batch, accept, is_expired, open};
+use super::change::{Batch, accept, is_expired, open_or_make};
 use super::output::{OutboxEnd, count, print_done, say};
 use super::read_message::ImportedMessage;
 use super::spool::Spool;
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &ImportArguments) -> Result<ExitCode, OutboxEnd> {
         )));
     }
     lines.rewind().map_err(unreadable)?;
-    let mut store = open(&arguments.path)?;
+    let mut store = open_or_make(&arguments.path)?;
     let mut batch = Batch::new();
     let first = store.next_key();
     let mut counts = ImportCounts::default();
@@ -178,4 +178,40 @@ fn import_lines(
         key += 1;
     }
     Ok(batch.record(store)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use ferromqtt_store::{LogStore, StoreOptions};
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_after_it_was_checked_ends_the_import_at_that_line() {
+        let folder = std::env::temp_dir().join(format!("ferromqtt-import-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let file = folder.join("lines");
+        let line = "{\"topic\":\"t\",\"payload\":\"x\"}\n";
+        std::fs::write(&file, line.repeat(5_000)).unwrap();
+        let mut lines = Spool::open(&file).unwrap();
+        assert_eq!(check_lines(&mut lines).unwrap(), (5_000, 0));
+        let mut more = std::fs::File::options().append(true).open(&file).unwrap();
+        more.write_all(b"no json\n").unwrap();
+        lines.rewind().unwrap();
+        let mut store = LogStore::open(folder.join("outbox"), StoreOptions::new()).unwrap();
+        let mut batch = Batch::new();
+        let mut counts = ImportCounts::default();
+        let ended = import_lines(&mut store, &mut lines, &mut batch, &mut counts);
+        let there = store.messages().count() as u64;
+        drop(store);
+        std::fs::remove_dir_all(&folder).unwrap();
+        match ended {
+            Err(ImportProblem::Lines(said)) => assert!(said.starts_with("line 5001: "), "{said}"),
+            _ => panic!("it went on"),
+        }
+        assert_eq!(batch.recorded, there);
+        assert!(there > 4_000);
+    }
 }

@@ -37,8 +37,11 @@ pub(crate) struct ImportedMessage {
 impl ImportedMessage {
     /// Reads a line. The error says what is wrong with it, and nothing of what it says.
     pub(crate) fn read(line: &[u8]) -> Result<Self, String> {
-        let members: Map<String, Value> = serde_json::from_slice(line)
-            .map_err(|error| format!("no object of JSON (column {})", error.column()))?;
+        let members: Map<String, Value> =
+            serde_json::from_slice(line).map_err(|error| match error.column() {
+                0 => "JSON, and no object".to_owned(),
+                column => format!("no JSON from column {column} on"),
+            })?;
         let mut members = JsonMembers(members);
         for name in PASSED_OVER {
             members.0.remove(name);

@@ -69,8 +69,8 @@ fn what_is_wrong_with_a_line_is_said() {
         let line = format!(r#"{{"topic":"t","payload":"","{}}}"#, &rest[1..]);
         assert_eq!(problem(&line), said);
     }
-    assert_eq!(problem("[]"), "no object of JSON (column 1)");
-    assert_eq!(problem(r#"{"topic":"t""#), "no object of JSON (column 12)");
+    assert_eq!(problem("[]"), "JSON, and no object");
+    assert_eq!(problem(r#"{"topic":"t""#), "no JSON from column 12 on");
     assert_eq!(problem(r#"{"payload":""}"#), "topic is missing");
     assert_eq!(
         problem(r#"{"topic":"t"}"#),

@@ -28,7 +28,7 @@ pub(crate) struct StatArguments {
 }
 
 /// What is known of the one who has the outbox open.
-enum Owner {
+enum OutboxOwner {
     Nobody,
     Program(StoreOwner),
     /// The lock cannot be looked at; the reason.
@@ -38,7 +38,7 @@ enum Owner {
 /// What an outbox holds, beyond what its store counts.
 struct OutboxFigures {
     reader: StoreReader,
-    owner: Owner,
+    owner: OutboxOwner,
     quarantined: BTreeMap<(&'static str, Option<u8>), (QuarantineReason, u64)>,
     /// Its key, and when it was accepted, in milliseconds since 1970.
     oldest: Option<(u64, u64)>,
@@ -80,9 +80,9 @@ impl OutboxFigures {
         }
         Ok(Self {
             owner: match store_owner(&arguments.path) {
-                Ok(None) => Owner::Nobody,
-                Ok(Some(owner)) => Owner::Program(owner),
-                Err(error) => Owner::Unknown(error.to_string()),
+                Ok(None) => OutboxOwner::Nobody,
+                Ok(Some(owner)) => OutboxOwner::Program(owner),
+                Err(error) => OutboxOwner::Unknown(error.to_string()),
             },
             reader,
             quarantined,
@@ -94,7 +94,7 @@ impl OutboxFigures {
     fn rows(&self, arguments: &StatArguments) -> Vec<(&'static str, String)> {
         let stats = self.reader.stats();
         let counters = stats.counters;
-        let mut rows = vec![("path", arguments.path.display().to_string())];
+        let mut rows = vec![("path", terminal_text(&arguments.path.to_string_lossy()))];
         let client = self.reader.identity().map(|identity| {
             let name = terminal_text(&identity.client_identifier);
             let age = short_age(self.now.saturating_sub(identity.made_at));
@@ -140,9 +140,9 @@ impl OutboxFigures {
 
     fn owner(&self) -> String {
         let owner = match &self.owner {
-            Owner::Nobody => return "none".to_owned(),
-            Owner::Unknown(reason) => return format!("not known: {reason}"),
-            Owner::Program(owner) => owner,
+            OutboxOwner::Nobody => return "none".to_owned(),
+            OutboxOwner::Unknown(reason) => return format!("not known: {reason}"),
+            OutboxOwner::Program(owner) => owner,
         };
         let Some(process) = owner.process else {
             return "another process".to_owned();
@@ -169,13 +169,13 @@ impl OutboxFigures {
         );
         line.member("made_at", &identity.map(|it| it.made_at));
         match &self.owner {
-            Owner::Nobody => line.member("owner", &None::<u64>),
-            Owner::Unknown(reason) => {
+            OutboxOwner::Nobody => line.member("owner", &None::<u64>),
+            OutboxOwner::Unknown(reason) => {
                 let mut object = JsonLine::new();
                 object.member("unknown", reason);
                 line.object("owner", object);
             }
-            Owner::Program(owner) => {
+            OutboxOwner::Program(owner) => {
                 let mut object = JsonLine::new();
                 object.member("process", &owner.process);
                 object.member("program", &owner.program);

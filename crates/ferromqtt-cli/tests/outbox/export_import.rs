@@ -157,7 +157,7 @@ fn nothing_is_imported_when_a_line_is_wrong() {
         said[0],
         "ferromqtt: line 3: there is no payload: export with --payload"
     );
-    assert_eq!(said[1], "ferromqtt: line 4: no object of JSON (column 2)");
+    assert_eq!(said[1], "ferromqtt: line 4: no JSON from column 2 on");
     assert!(
         said[2].starts_with("ferromqtt: line 5: topic: "),
         "{said:?}"

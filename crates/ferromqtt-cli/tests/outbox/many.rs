@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::process::Command;
-use std::time::Instant;
 
 use ferromqtt_store::StoreChange;
 
@@ -38,13 +37,11 @@ fn run_within(arguments: &[&str], stdout: Option<&Folder>) -> Ran {
     if let Some(file) = stdout {
         let _ = write!(script, " > '{}'", file.text());
     }
-    let started = Instant::now();
     let output = Command::new("sh")
         .args(["-c", &script, env!("CARGO_BIN_EXE_ferromqtt"), "outbox"])
         .args(arguments)
         .output()
         .unwrap();
-    println!("{arguments:?}: {:?}", started.elapsed());
     Ran::of(output)
 }
 
