@@ -162,7 +162,7 @@ PARTS = (
     Part("engine", 4_928, ("crates/ferromqtt-engine/src",)),
     Part("recordings", 1_722, ("crates/ferromqtt-recording/src",)),
     Part("outbox", 1, ("crates/ferromqtt-outbox/src",)),
-    Part("store", 3_983, ("crates/ferromqtt-store/src",)),
+    Part("store", 4_364, ("crates/ferromqtt-store/src",)),
     Part("transport", 2_606, ("crates/ferromqtt-transport/src",)),
     Part("tokio client, driver", 4_200, (RUST,), (*_RUST_FACE, *_TLS)),
     Part("tokio client, TLS", 673, _TLS),
@@ -175,7 +175,7 @@ PARTS = (
     Part("pytest plugin", 698, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 12_109, ("crates/ferromqtt-testing/src",)),
-    Part("command line", 444, ("crates/ferromqtt-cli/src",)),
+    Part("command line", 2_346, ("crates/ferromqtt-cli/src",)),
 )
 
 _TEST_FILES = re.compile(r"^(tests?|.*_tests|tests_support)\.rs$")

@@ -1,7 +1,8 @@
 //! Any bytes in the files of a store: as they come, or as the body of a frame whose checksum is right.
 //!
-//! Checked are: no panic; no more memory than some times the bytes of the files, whatever lengths they state; every log opens; a
-//! message is read as it was written, or not at all; what is written behind is found when the log is opened again.
+//! Checked are: no panic, also of a check; no more memory than some times the bytes of the files, whatever lengths they state;
+//! every log opens; a message is read as it was written, or not at all; what is written behind is found when the log is opened
+//! again.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::io;
 use bytes::Bytes;
 use ferromqtt_fuzz::source::Source;
 use ferromqtt_proto::{Publish, QoS, SessionChange, TopicName};
-use ferromqtt_store::{Disk, RecoveryError, SegmentFile, StoreChange, StoreLog};
+use ferromqtt_store::{Disk, RecoveryError, SegmentFile, StoreChange, StoreCheck, StoreLog};
 use libfuzzer_sys::fuzz_target;
 use peak_alloc::PeakAlloc;
 
@@ -25,6 +26,8 @@ const MEMORY_PER_BYTE: usize = 200;
 fuzz_target!(|input: &[u8]| {
     let disk = files(&mut Source::new(input));
     let bytes: usize = disk.0.values().map(Vec::len).sum();
+    let check = StoreCheck::of_disk(MemoryDisk(disk.0.clone()));
+    assert!(matches!(check, Ok(_) | Err(RecoveryError::NewerVersion(_))));
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
     let disk = match StoreLog::open(disk) {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::broker_options::OptionArguments;
+use crate::outbox::OutboxCommand;
 use crate::recording::RecordingCommand;
 
 /// MQTT from the command line
@@ -31,6 +32,21 @@ pub(crate) enum Command {
     /// Clients and the test broker write them; docs/recordings.md says how.
     #[command(subcommand)]
     Recording(RecordingCommand),
+
+    /// Look at a client's outbox, and change it
+    ///
+    /// An outbox is a folder in which a client keeps messages until they are
+    /// acknowledged. PATH is that folder. Looking (ls, stat, check, export) locks
+    /// and writes nothing, and the client goes on meanwhile. retry and drop ask
+    /// the client while it has the outbox open, and change the folder themselves
+    /// otherwise. import needs the folder for itself.
+    ///
+    /// Exit codes: 0 done; 1 not done or not all of it, the reason is on standard
+    /// error; 2 wrong usage. check has codes of its own.
+    ///
+    /// docs/outbox-command-line.md has examples.
+    #[command(subcommand, verbatim_doc_comment)]
+    Outbox(OutboxCommand),
 }
 
 #[derive(Args, Debug)]

@@ -11,6 +11,9 @@ pub(crate) const FAILURE: ExitCode = ExitCode::FAILURE;
 /// What was compared is different.
 pub(crate) const DIFFERENT: ExitCode = ExitCode::FAILURE;
 
+/// What was checked is damaged.
+pub(crate) const DAMAGED: ExitCode = ExitCode::FAILURE;
+
 /// A command whose failure would look like an answer did not work; the reason is on standard error.
 pub(crate) fn no_answer() -> ExitCode {
     ExitCode::from(2)

@@ -6,6 +6,7 @@ mod cli;
 mod exit_code;
 mod faults;
 mod limit_arguments;
+mod outbox;
 mod recording;
 
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Broker(arguments) => run_broker(*arguments),
         Command::Recording(command) => return recording::run(&command),
+        Command::Outbox(command) => return outbox::run(&command),
     };
     match result {
         Ok(()) => exit_code::SUCCESS,

@@ -103,13 +103,16 @@ pub(crate) fn private_file() -> OpenOptions {
 
 impl Disk for FolderDisk {
     fn segments(&mut self) -> io::Result<Vec<SegmentFile>> {
-        let mut files = Vec::new();
+        // Lengths after all names: beside a living owner, each file but the last then has all that was written to it before the
+        // next one was made. In the other order the end of one could be missing, which looks like damage.
+        let mut numbers = Vec::new();
         for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            let Some(number) = entry.file_name().to_str().and_then(segment_number) else {
-                continue;
-            };
-            match entry.metadata() {
+            numbers.extend(entry?.file_name().to_str().and_then(segment_number));
+        }
+        numbers.sort_unstable();
+        let mut files = Vec::new();
+        for number in numbers {
+            match fs::metadata(self.file_path(number)) {
                 Ok(meta) => files.push(SegmentFile {
                     number,
                     length: meta.len(),
@@ -119,7 +122,6 @@ impl Disk for FolderDisk {
                 Err(error) => return Err(error),
             }
         }
-        files.sort_by_key(|file| file.number);
         Ok(files)
     }
 

@@ -64,16 +64,18 @@
 //! | --- | --- |
 //! | sans-IO: changes, records, frames | `change.rs`, `record.rs` with `record/coding.rs`, `fields.rs`, `frame.rs` |
 //! | their state, and the log that writes them | `state.rs`, `entries.rs`, `log.rs` with `log/upkeep.rs`, `active.rs`, `read.rs` |
-//! | from files to the state | `survey.rs` (one segment), `recovery.rs` (all of them) |
+//! | from files to the state | `scan.rs` (frames among bytes), `survey.rs` (one segment), `recovery.rs` (all of them) |
 //! | what a log needs of files | `disk.rs`; `folder.rs` has it |
 //! | the thread and its handle | `store.rs` (the trait), `log_store.rs`, `shared.rs`, `owner.rs` |
-//! | beside the owner | `lock.rs`, `reader.rs`, `commands.rs` |
+//! | without the thread | `offline.rs` |
+//! | beside the owner | `lock.rs`, `reader.rs`, `commands.rs`, `check.rs` |
 
 #[cfg(test)]
 extern crate self as ferromqtt_store; // for what is shared with the tests beside
 
 mod active;
 mod change;
+mod check;
 mod commands;
 mod disk;
 mod entries;
@@ -84,23 +86,27 @@ mod frame;
 mod lock;
 mod log;
 mod log_store;
+mod offline;
 mod owner;
 mod read;
 mod reader;
 mod record;
 mod recovery;
+mod scan;
 mod shared;
 mod state;
 mod store;
 mod survey;
 
 pub use change::StoreChange;
+pub use check::{StoreCheck, StoreFinding};
 pub use commands::{StoreCommand, give_commands};
 pub use disk::{Disk, DiskError, DiskOperation, SegmentFile};
 pub use error::StoreError;
 pub use ferromqtt_proto::QuarantineReason;
 pub use folder::FolderDisk;
 pub use frame::{FRAME_HEADER, FrameAt, FrameHeader, TRAILER};
+pub use lock::{StoreOwner, store_owner};
 pub use log::{LogError, SEGMENT_SIZE, StoreLog};
 pub use log_store::{LogStore, OpenedStore, StoreOptions, StoreSync};
 pub use read::{ReadError, StoreStats, StoredInfo, StoredPublish};

@@ -68,9 +68,9 @@ impl StoreOptions {
 
 /// A store that is open, and whose thread has not started: what it holds can be read here, by calls that block as the disk does.
 pub struct OpenedStore {
-    log: StoreLog<FolderDisk>,
+    pub(crate) log: StoreLog<FolderDisk>,
     lock: FolderLock,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     sync: StoreSync,
 }
 
@@ -204,7 +204,7 @@ impl LogStore {
         let lock = FolderLock::take(&path).map_err(|error| match error {
             LockError::Held(holder) => StoreError::InUse {
                 path: path.clone(),
-                holder,
+                holder: holder.to_string(),
             },
             LockError::Disk(error) => failed(DiskOperation::Lock)(error),
         })?;

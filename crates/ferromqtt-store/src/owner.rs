@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ferromqtt_proto::Direction;
 
 use crate::change::StoreChange;
-use crate::commands::CommandFile;
+use crate::commands::{CommandFile, StoreCommand};
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::lock::FolderLock;
@@ -30,6 +30,9 @@ const BATCH_BYTES: usize = 1 << 20;
 
 /// How often an idle thread looks for commands, and whether a full disk has space again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often it looks whether the driver has taken commands, while more of them wait.
+const GIVE_AGAIN: Duration = Duration::from_millis(10);
 
 /// How many messages are fetched, and how many bytes, where the request does not say.
 const FETCH: (usize, usize) = (1_000, 4 << 20);
@@ -63,6 +66,8 @@ pub(crate) struct FilesOwner<D> {
     sync: StoreSync,
     path: PathBuf,
     commands: CommandFile,
+    /// Commands that were taken, and that wait for the driver to take those before.
+    asked: VecDeque<StoreCommand>,
     /// Held as long as the files are written; a disk in memory has none.
     _lock: Option<FolderLock>,
     queue: VecDeque<QueuedChange>,
@@ -88,6 +93,7 @@ impl<D: Disk> FilesOwner<D> {
             shared,
             sync,
             commands: CommandFile::new(&path),
+            asked: VecDeque::new(),
             path,
             _lock: lock,
             queue: VecDeque::new(),
@@ -139,7 +145,11 @@ impl<D: Disk> FilesOwner<D> {
     /// How long to wait for work.
     fn patience(&self) -> Duration {
         let sync_in = (self.sync_at).map(|at| at.saturating_duration_since(Instant::now()));
-        sync_in.map_or(LOOK_AGAIN, |it| it.min(LOOK_AGAIN))
+        let look_in = match self.asked.is_empty() {
+            true => LOOK_AGAIN,
+            false => GIVE_AGAIN,
+        };
+        sync_in.map_or(look_in, |it| it.min(look_in))
     }
 
     fn write_queue(&mut self) -> Result<(), LogError> {
@@ -332,11 +342,13 @@ impl<D: Disk> FilesOwner<D> {
 
     fn look_for_commands(&mut self) {
         let now = Instant::now();
-        if now.saturating_duration_since(self.looked) < LOOK_AGAIN {
-            return;
+        if self.asked.is_empty() && now.saturating_duration_since(self.looked) >= LOOK_AGAIN {
+            self.looked = now;
+            self.asked = self.commands.take().into();
         }
-        self.looked = now;
-        let commands = self.commands.take().into_iter();
+        // As many as there is space for: an event that is dropped would be a command that nobody carries out.
+        let count = self.shared.room_for_commands().min(self.asked.len());
+        let commands = self.asked.drain(..count);
         self.shared.give_events(commands.map(StoreEvent::Command));
     }
 

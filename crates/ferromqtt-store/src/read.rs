@@ -104,6 +104,12 @@ impl<D: Disk> StoreLog<D> {
         self.state.pending.iter().map(|message| self.info(message))
     }
 
+    /// The same from the key `from` on.
+    pub fn messages_from(&self, from: u64) -> impl Iterator<Item = StoredInfo> {
+        let pending = self.state.pending.iter_from(from);
+        pending.map(|message| self.info(message))
+    }
+
     fn info(&self, message: &PendingMessage) -> StoredInfo {
         let key = message.key;
         StoredInfo {

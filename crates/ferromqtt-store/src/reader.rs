@@ -9,6 +9,7 @@ use crate::disk::DiskError;
 use crate::error::StoreError;
 use crate::folder::FolderDisk;
 use crate::log::StoreLog;
+use crate::owner::wall_clock;
 use crate::read::{ReadError, StoreStats, StoredInfo, StoredPublish};
 use crate::record::StoreIdentity;
 use crate::recovery::{Damage, RecoveryError};
@@ -48,12 +49,22 @@ impl StoreReader {
         self.log.messages()
     }
 
+    /// The same from the key `from` on: to go through a store step by step, and [read](Self::read) between the steps.
+    pub fn messages_from(&self, from: u64) -> impl Iterator<Item = StoredInfo> {
+        self.log.messages_from(from)
+    }
+
     /// A message; `None` when there is none with this key.
     ///
     /// # Errors
     /// The outer `Option` aside, its bytes are damaged or cannot be read.
     pub fn read(&mut self, key: u64) -> Option<Result<StoredPublish, ReadError>> {
         self.log.read(key)
+    }
+
+    /// The time by which messages expire now, in milliseconds since 1970: the wall clock, or what was on record if that is later.
+    pub fn now(&self) -> u64 {
+        self.log.clock_at(wall_clock())
     }
 
     /// What the store holds, in figures.

@@ -195,6 +195,11 @@ impl StoreShared {
         });
     }
 
+    /// For how many commands there is space among the events: half of it is for what the store has to say itself.
+    pub(crate) fn room_for_commands(&self) -> usize {
+        (MOST_EVENTS / 2).saturating_sub(self.lock().events.len())
+    }
+
     pub(crate) fn note_ended(&self) {
         self.wake(|state| state.marks.closed = true);
         self.ended.notify_all();

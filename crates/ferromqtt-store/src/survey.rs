@@ -7,14 +7,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::disk::{Disk, DiskError, DiskOperation, SegmentFile};
 use crate::frame::{FRAME_HEADER, FrameAt, FrameHeader, TRAILER, read_trailer};
 use crate::record::{LogRecord, Records};
+use crate::scan::{ScannedPiece, SegmentScan};
 
 /// How much of a file is read. No segment is this long: a frame begins below its bound, and holds a packet of MQTT (256 MiB) and
 /// a batch.
-const LONGEST_SEGMENT: u64 = 320 << 20;
-
-/// How many times the bytes of a segment are looked at for a frame behind an invalid one, at most. A damaged file may be made so
-/// that there is no end to it.
-const SEARCHES: u64 = 16;
+pub(crate) const LONGEST_SEGMENT: u64 = 320 << 20;
 
 /// Frames that are read at once: one, or all of a segment by its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,37 +147,16 @@ impl SegmentSurvey {
     }
 
     fn scan_bytes(&mut self, bytes: &[u8]) -> Result<(), SurveyError> {
-        let mut searched = 0;
-        let mut at = 0;
-        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            match FrameHeader::read(self.number, rest) {
-                FrameAt::Valid(header, body) => {
-                    if self.counts(header.number) {
-                        self.note_frame(at, header, body);
-                    }
-                    at += header.frame_len();
-                    if read_trailer(self.number, bytes.get(at..).unwrap_or_default()).is_some() {
-                        at += TRAILER;
-                    }
+        for piece in SegmentScan::new(self.number, bytes) {
+            match piece {
+                ScannedPiece::Frame { at, header, body } if self.counts(header.number) => {
+                    self.note_frame(at, header, body);
                 }
-                FrameAt::OtherVersion(version) if version > b'1' => {
+                ScannedPiece::Frame { .. } => {}
+                ScannedPiece::NewerVersion(version) => {
                     return Err(SurveyError::NewerVersion(version));
                 }
-                _ => {
-                    self.has_invalid = true;
-                    // A frame whose length is right was looked at as a whole to find that it is invalid.
-                    let announced = FrameHeader::announced_len(rest).unwrap_or_default();
-                    if announced <= rest.len() as u64 {
-                        searched += announced;
-                    }
-                    if searched > (bytes.len() as u64).saturating_mul(SEARCHES) {
-                        break;
-                    }
-                    let Some(next) = FrameHeader::find(bytes, at + 1) else {
-                        break;
-                    };
-                    at = next;
-                }
+                ScannedPiece::Invalid(_) => self.has_invalid = true,
             }
         }
         Ok(())
@@ -238,7 +214,7 @@ impl SegmentSurvey {
 }
 
 /// Reads a file. What the disk cannot read becomes zeros, which are no frame: one bad block is damage like any other.
-fn read_around_errors(
+pub(crate) fn read_around_errors(
     disk: &mut impl Disk,
     segment: u32,
     length: usize,

@@ -32,6 +32,9 @@ const fn bounded(limit: usize, policy: OutgoingPolicy) -> OutgoingQueueOptions {
             bytes: None,
         },
         outlives_connection: false,
+        max_age: None,
+        quarantines: false,
+        refuses_exactly_once: false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The log on a disk in memory, and the store on real files.
 
+mod beside;
+mod check;
 mod crashes;
 mod damage;
 mod disk;

@@ -85,8 +85,8 @@ fn errors_name_files_and_not_what_is_in_them() {
 /// Public types that hold no message: numbers, states, or a handle without `Debug`.
 const WITHOUT_SECRETS: &str = "StoreCommand Disk SegmentFile FolderDisk FrameAt FrameHeader StoreLog LogError LogStore \
     OpenedStore StoreOptions StoreSync StoreStats StoredInfo StoredPublish StoreReader EndedHow PlacedMessage QuarantineReason \
-    SendState StoreCounters StoreIdentity Damage RecoveryError Quarantine FetchRequest FetchedMessage StoreEvent \
-    StoreMarks StoreWaker";
+    SendState StoreCounters StoreIdentity Damage RecoveryError Quarantine FetchRequest FetchedMessage StoreEvent StoreOwner \
+    StoreMarks StoreWaker StoreCheck StoreFinding";
 
 #[test]
 fn every_public_type_is_known() {
