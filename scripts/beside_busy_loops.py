@@ -32,7 +32,14 @@ def busy_loops(count: int) -> Iterator[None]:
 def run(command: list[str]) -> subprocess.CompletedProcess[str]:
     """Run the command once, and keep its output."""
     return subprocess.run(  # noqa: S603 - what was asked for
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        # Linux may share a core among sessions first. A run whose processes come and go would get
+        # less than its part beside loops in its own session.
+        start_new_session=True,
     )
 
 
