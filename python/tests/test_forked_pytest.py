@@ -108,8 +108,13 @@ def test_a_run_ends_when_the_wait_for_it_is_interrupted(
 
     reader = threading.Thread(target=interrupt_once_it_runs)
     reader.start()
-    with pytest.raises(KeyboardInterrupt):
-        run_pytest(pytester, *OPTIONS)
+    # A shell starts its background jobs with this signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_pytest(pytester, *OPTIONS)
+    finally:
+        signal.signal(signal.SIGINT, before)
     reader.join()
     assert lines[0] == "it runs\n"
     pytester.makepyfile("def test_it(): ...")
