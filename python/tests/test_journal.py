@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from ferromqtt.testing import CONNECT, PUBACK, PUBLISH, PacketKind, TestBroker
+from support.clients import receive
 from test_faults import run
 
 
