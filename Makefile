@@ -31,8 +31,9 @@ SEEDS ?= 2000
 ROUNDS ?= 6
 MINUTES ?= 10
 RATE ?= 1000
-# For `make plugin-runs`.
+# For `make plugin-runs`: how often, and how many of them at once.
 RUNS ?= 200
+AT_ONCE ?= 2
 PLUGIN_TESTS := $(addprefix python/tests/test_pytest_,plugin.py reports.py seeds.py)
 # CI builds exactly what Cargo.lock says and fails when that file is out of date.
 LOCKED := $(if $(CI),--locked)
@@ -187,8 +188,8 @@ chaos: need-test .venv/.dev .venv/.native ## Random worlds of the Python client 
 	FERROMQTT_FIRST_SEED=$(FROM) FERROMQTT_SEEDS=$(SEEDS) cargo test $(LOCKED) --release -p ferromqtt-store --test store crashes::random
 
 .PHONY: plugin-runs
-plugin-runs: need-test .venv/.dev .venv/.native ## The pytest plugin's own tests, RUNS=200 times beside busy loops
-	$(BIN)/python scripts/beside_busy_loops.py $(RUNS) $(BIN)/python -m pytest -q $(PLUGIN_TESTS)
+plugin-runs: need-test .venv/.dev .venv/.native ## The pytest plugin's own tests, RUNS=200 times beside busy loops, AT_ONCE=2
+	$(BIN)/python scripts/beside_busy_loops.py --at-once $(AT_ONCE) $(RUNS) $(BIN)/python -m pytest -q $(PLUGIN_TESTS)
 
 .PHONY: kills
 kills: need-test .venv/.dev .venv/.native ## Kill programs with exactly-once handlers 50 times each, with 1000 messages (6 minutes)

@@ -1,14 +1,18 @@
 """Run a command again and again beside processes that keep every core busy.
 
 For tests that must pass on a busy machine: `scripts/beside_busy_loops.py 200 python -m pytest ...`.
-Stops at the first run that fails, with its output.
+With `--at-once 2` before the number, two runs are under way at any time. After the first run that
+fails no other is started, and its output is printed.
 """
 
+import argparse
 import os
+import resource
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 
 
@@ -25,21 +29,46 @@ def busy_loops(count: int) -> Iterator[None]:
             process.wait()
 
 
+def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run the command once, and keep its output."""
+    return subprocess.run(  # noqa: S603 - what was asked for
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        # Linux may share a core among sessions first. A run whose processes come and go would get
+        # less than its part beside loops in its own session.
+        start_new_session=True,
+    )
+
+
+def cpu_of_runs() -> float:
+    """Return the CPU time of the runs that have ended, in seconds; the loops have not."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def main() -> int:
     """Run the command, and return the exit code of the first run that failed, or 0."""
-    runs, *command = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--at-once", type=int, default=1, metavar="N")
+    parser.add_argument("runs", type=int)
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    options = parser.parse_args()
     begin = time.monotonic()
-    with busy_loops(os.cpu_count() or 1):
-        for run in range(1, int(runs) + 1):
-            done = subprocess.run(  # noqa: S603 - what was asked for
-                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-            )
+    with busy_loops(os.cpu_count() or 1), ThreadPoolExecutor(options.at_once) as pool:
+        runs = [pool.submit(run, options.command) for _ in range(options.runs)]
+        for number, ended in enumerate(as_completed(runs), 1):
+            done = ended.result()
             if done.returncode:
+                pool.shutdown(wait=False, cancel_futures=True)
                 print(done.stdout)
-                print(f"run {run} of {runs} failed")
+                print(f"run {number} of {options.runs} failed")
                 return done.returncode
             last = (done.stdout.splitlines() or [""])[-1]
-            print(f"run {run} of {runs} after {time.monotonic() - begin:.0f} s: {last}", flush=True)
+            took = f"{time.monotonic() - begin:.0f} s, {cpu_of_runs():.0f} s of CPU"
+            print(f"run {number} of {options.runs} after {took}: {last}", flush=True)
     return 0
 
 

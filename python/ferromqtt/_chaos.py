@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
 from ferromqtt._checks import check_number, is_number, wrong_type
+from ferromqtt._crashed_tasks import CrashedTasks
 from ferromqtt._native import Broker, ScriptShrinker, draw_faults, python_code
 from ferromqtt._seed import seeded
 from ferromqtt._virtual_loop import VirtualLoop
@@ -20,6 +21,11 @@ _ONE_SEED = "FERROMQTT_SEED"
 _SEEDS = 1 << 64
 _MOST_COUNT = (1 << 32) - 1
 _CHART_LINES = 60
+_NOT_AGAIN = (
+    "The same seed passed when it was played again, so the test depends on something else: "
+    "threads, the system's time, random numbers that are not of Chaos.random, or the order of a "
+    "set."
+)
 
 
 @dataclass
@@ -172,6 +178,8 @@ class _Run(NamedTuple):
     scripts: list[str]
     error: BaseException | None
     charts: list[str]
+    crashed: list[str]
+    """Tasks that ended with an exception, which `error` does not name."""
 
     @property
     def failure(self) -> str:
@@ -315,8 +323,11 @@ def _play(terms: _Terms, seed: int, scripts: list[str] | None = None) -> _Run:
         error = raised
     if loops and loops[0].refused is not None:
         raise loops[0].refused  # whatever came of it: the run could not be repeated
-    charts = [core.chart(_CHART_LINES) for core in record.cores] if error is not None else []
-    return _Run(record.drawn, error, charts)
+    if error is None:
+        return _Run(record.drawn, None, [], [])
+    charts = [core.chart(_CHART_LINES) for core in record.cores]
+    crashed = [line for loop in loops for line in loop.crashed.lines(error)]
+    return _Run(record.drawn, error, charts, crashed)
 
 
 async def _run(test: Callable[[Chaos], Awaitable[object]], seed: int, record: _Record) -> None:
@@ -338,7 +349,13 @@ class _SocketlessLoop(VirtualLoop):
     def __init__(self, *, end_at: float) -> None:
         super().__init__(end_at=end_at)
         self.refused: RuntimeError | None = None
+        self.crashed = CrashedTasks()
         self._jumping.refuse = self._refuse
+
+    def create_task(self, *args: Any, **kwargs: Any) -> asyncio.Task[Any]:  # noqa: ANN401
+        task = super().create_task(*args, **kwargs)
+        self.crashed.watch(task)
+        return task
 
     # A server is refused before it has a socket, which nobody would close; the rest when the loop
     # is to wait for it.
@@ -363,13 +380,13 @@ def _shrunk(terms: _Terms, seed: int, first: _Run, most_tries: int) -> SeedFailu
     """Shrink the scripts of a run that has failed."""
     shortest = _play(terms, seed, first.scripts)
     if shortest.error is None:
-        text = (
-            f"seed {seed} fails: {first.failure}\n\n"
-            "The same seed passed when it was played again, so the test depends on something "
-            "else: threads, the system's time, random numbers that are not of Chaos.random, or the "
-            f"order of a set.\n\n{_command(seed)}"
-        )
-        failure = SeedFailure(text, seed, "".join(first.scripts))
+        parts = [
+            f"seed {seed} fails: {first.failure}",
+            *_crashed(first),
+            _NOT_AGAIN,
+            _command(seed),
+        ]
+        failure = SeedFailure("\n\n".join(parts), seed, "".join(first.scripts))
         failure.__cause__ = first.error
         return failure
     shrinker = ScriptShrinker(first.scripts, most_tries)
@@ -398,8 +415,14 @@ def _report(seed: int, first: _Run, shortest: _Run, scripts: list[str], tries: i
         parts.append(f"As code, in place of chaos.faults:\n{code}")
     if shortest.failure != first.failure:
         parts.append(f"With it the test fails so: {shortest.failure}")
+    parts += _crashed(shortest)
     parts += [f"What happened:\n{chart.rstrip()}" for chart in shortest.charts]
     return "\n\n".join([*parts, _command(seed)])
+
+
+def _crashed(run: _Run) -> list[str]:
+    lines = "".join(f"\n    {line}" for line in run.crashed)
+    return [f"Tasks that ended with an exception:{lines}"] if lines else []
 
 
 def _entries(scripts: list[str]) -> int:

@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, Unpack
 
 from ferromqtt import _lazy
-from ferromqtt._broker_faults import BrokerFaults
 from ferromqtt._broker_host import Connection, Host
 from ferromqtt._broker_listening import (
     Listening,
@@ -28,16 +27,16 @@ from ferromqtt._broker_listening import (
     server_context,
 )
 from ferromqtt._broker_options import BrokerOptions, BrokerStats, Denials, SessionStats
+from ferromqtt._broker_recording import LOOPBACK, BrokerRecording, tell_replay_failure
 from ferromqtt._checks import wrong_type
 from ferromqtt._client_keywords import MemoryClientKeywords, with_defaults_of
 from ferromqtt._faults import Duration, Fault, Link, PacketKind
 from ferromqtt._internals import internals_of
 from ferromqtt._journal import JournalMessage, JournalPacket
-from ferromqtt._native import Broker, Recorder, TestAuthority
-from ferromqtt._recording import ReplayError, diff, is_same_file, path_of, recorder, show
+from ferromqtt._native import Broker, TestAuthority
+from ferromqtt._recording import ReplayError, diff, show
 from ferromqtt._transport import memory
 from ferromqtt.client import Client
-from ferromqtt.exceptions import MqttError
 from ferromqtt.reasons import ReasonCode
 
 if TYPE_CHECKING:
@@ -111,11 +110,10 @@ PINGRESP: Final = PacketKind.PINGRESP
 DISCONNECT: Final = PacketKind.DISCONNECT
 AUTH: Final = PacketKind.AUTH
 
-_LOOPBACK = "127.0.0.1"
 _MAX_PORT = 65535
 
 
-class TestBroker(BrokerFaults):
+class TestBroker(BrokerRecording):
     """An MQTT 3.1, 3.1.1 and 5.0 broker in this process.
 
     Clients of this package connect to it in memory, without a port, from when it is constructed:
@@ -172,7 +170,7 @@ class TestBroker(BrokerFaults):
 
     def __init__(
         self,
-        host: str = _LOOPBACK,
+        host: str = LOOPBACK,
         port: int = 0,
         *,
         listen: bool = True,
@@ -183,7 +181,7 @@ class TestBroker(BrokerFaults):
         _check_address(host, port)
         if not isinstance(listen, bool):
             raise wrong_type("listen", "bool", listen)
-        if not listen and (host, port) != (_LOOPBACK, 0):
+        if not listen and (host, port) != (LOOPBACK, 0):
             raise ValueError(
                 "listen=False leaves the broker without an address: leave out host and port"
             )
@@ -191,112 +189,12 @@ class TestBroker(BrokerFaults):
         self._port = self._requested_port = port
         self._listens = listen
         self._options = options
-        self._recorder: Recorder | None = None
-        self._recording: str | None = None
-        self._watched: list[Broker] | None = None
-        """What was made, one for each start, if somebody looks at it after a stop too."""
         self._broker: Broker | None = self._new_broker()
         self._record(record, record_payloads)  # behind all that can be wrong: it empties the file
         self._host: Host | None = None
         self._started = False
         self._authority: TestAuthority | None = None
         self._clients: weakref.WeakSet[Client] = weakref.WeakSet()
-
-    @classmethod
-    def from_recording(
-        cls,
-        recording: str | os.PathLike[str],
-        host: str = _LOOPBACK,
-        port: int = 0,
-        *,
-        listen: bool = True,
-        record: str | os.PathLike[str] | None = None,
-        record_payloads: bool = False,
-    ) -> Self:
-        """Make a broker that plays the server's side of a recording again.
-
-        ```python
-        async with TestBroker.from_recording("session.mqttlog", listen=False) as broker:
-            await report_level(broker)
-        ```
-
-        The program under test has to do what it did when it was recorded: each connection plays the
-        next link of the recording with the same Client Identifier (one whose identifier is not in
-        the recording, the next of all), and its packets have to be of the same type, topic or
-        filters, and QoS, and acknowledge the same messages. Payloads and properties may differ.
-        What the server sent then is sent again, with the Packet Identifiers that the client has
-        now, and as much later as then: in a `VirtualLoop` that takes no time. PINGREQ is answered
-        whenever it comes. See docs/recordings.md.
-
-        The first packet that does not fit closes all connections, and leaving `async with` raises
-        `ReplayError`, as it does when something is left of the recording. It is raised from
-        the MqttError that the program then got; any other exception that leaves the block gets it
-        as a note instead. `check_replay` says the same at any time.
-
-        What happened can be asked as of any broker: `published`, `packets`, `chart`, `wait_for`,
-        `check_published`, `idle`. Rules, `link`, `restart`, `publish` and other verbs raise
-        RuntimeError.
-
-        Args:
-            recording: The file of a recording with payloads.
-            host: As for the constructor, and so are the others.
-            port: Likewise.
-            listen: Likewise.
-            record: Likewise; a replay that is recorded can be compared by `diff`.
-            record_payloads: Likewise.
-
-        Raises:
-            OSError: The file cannot be read, or the one to record to cannot be made.
-            ValueError: It is no recording, has no payloads, or is the file to record to; or an
-                argument is wrong.
-            TypeError: An argument has the wrong type.
-        """
-        path = path_of("recording", recording)
-        if record is not None and is_same_file(path, record):
-            raise ValueError(
-                "record names the recording that is replayed, which would be emptied: give another "
-                "file"
-            )
-        broker = cls(host, port, listen=listen)
-        broker._recording = path
-        broker._broker = broker._new_broker()
-        broker._record(record, record_payloads)
-        return broker
-
-    def _record(self, record: str | os.PathLike[str] | None, payloads: bool) -> None:
-        """Open the file to record to, if there is to be one."""
-        if not isinstance(payloads, bool):
-            raise wrong_type("record_payloads", "bool", payloads)
-        self._recorder = recorder(record, payloads)
-        if self._recorder is not None:
-            self._core().record(self._recorder)
-
-    def _new_broker(self) -> Broker:
-        broker = Broker(**self._options)
-        if self._recording is not None:
-            broker.replay(self._recording)
-        if self._recorder is not None:
-            broker.record(self._recorder)
-        if self._watched is not None:
-            self._watched.append(broker)
-        return broker
-
-    def _watch(self) -> list[Broker]:
-        """Return the core, to which the cores of later starts are added."""
-        if self._watched is None:
-            self._watched = [self._core()]
-        return self._watched
-
-    def check_replay(self) -> None:
-        """Check that the replay went as it was recorded, and is finished.
-
-        Does nothing for a broker that replays nothing, or is stopped.
-
-        Raises:
-            ReplayError: What came and what was expected, or what is left.
-        """
-        if failure := self._broker and self._broker.replay_failure():
-            raise ReplayError(failure)
 
     @property
     def host(self) -> str:
@@ -444,7 +342,7 @@ class TestBroker(BrokerFaults):
 
     async def listen(
         self,
-        host: str = _LOOPBACK,
+        host: str = LOOPBACK,
         port: int = 0,
         *,
         tls: bool = False,
@@ -486,7 +384,7 @@ class TestBroker(BrokerFaults):
         for name, given in (("tls", tls), ("websocket", websocket)):
             if not isinstance(given, bool):
                 raise wrong_type(name, "bool", given)
-        if unix is not None and (tls or websocket or (host, port) != (_LOOPBACK, 0)):
+        if unix is not None and (tls or websocket or (host, port) != (LOOPBACK, 0)):
             raise ValueError(
                 "unix names a socket that carries MQTT alone: leave out the other arguments"
             )
@@ -558,21 +456,6 @@ class TestBroker(BrokerFaults):
             client.stats().outgoing for client in self._clients if internals_of(client).entered
         )
 
-    def _core(self) -> Broker:
-        if self._broker is None:
-            raise RuntimeError("The test broker is stopped: start it first")
-        return self._broker
-
-    def _acting(self) -> Broker:
-        """Return the broker for what a replay does not do."""
-        if self._recording is not None:
-            raise RuntimeError(
-                "A test broker that replays a recording makes no faults, has no sessions and sends "
-                "nothing of its own: it plays what was recorded. Use a TestBroker of its own for "
-                "this"
-            )
-        return self._core()
-
     def _host_of_loop(self) -> Host:
         return self._host_here(self._core())
 
@@ -611,17 +494,15 @@ class TestBroker(BrokerFaults):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        failure = self._broker and self._broker.replay_failure()
+        failure = self._replay_failure()
         try:
             await self.stop()
         except OSError as unwritten:
             if error is None:
                 raise
             error.add_note(f"{type(unwritten).__name__}: {unwritten}")
-        if failure and (error is None or isinstance(error, MqttError)):
-            raise ReplayError(failure) from error  # the replay has ended the client's connection
-        if failure and error is not None:
-            error.add_note(failure)
+        if failure is not None:
+            tell_replay_failure(failure, error)
 
 
 def _check_address(host: str, port: int) -> None:

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from support.builtin import BuiltinBroker
+from support.forked_pytest import run_pytest
 
 # Runs in the process of a test: a plugin of some of them blocks what it finds in the others.
 ALONE = ("asyncio", "anyio", "looptime_plugin", "looptime_chronometers", "looptime_timeproxies")
@@ -86,9 +87,9 @@ async def test_an_hour(virtual_time, mqtt_client):
 @pytest.mark.mqtt(virtual_time=True)
 class TestMarked:
     @pytest.mark.parametrize("number", [1, 2])
-    async def test_a_day(self, mqtt_client, number):
-        await asyncio.sleep(86_400)
-        assert asyncio.get_running_loop().time() >= 86_400
+    async def test_two_hours(self, mqtt_client, number):
+        await asyncio.sleep(7_200)
+        assert asyncio.get_running_loop().time() >= 7_200
 
     @pytest.mark.mqtt(virtual_time=False)
     async def test_the_closest_marker_wins(self, mqtt_client):
@@ -99,8 +100,10 @@ async def test_no_time_is_left_over(mqtt_client):
 """
 
 
-def run(pytester: pytest.Pytester, source: str, *arguments: str) -> pytest.RunResult:
-    """Run a file of tests, in which every warning is an error."""
+def run(
+    pytester: pytest.Pytester, source: str, *arguments: str, fresh: bool = False
+) -> pytest.RunResult:
+    """Run a file of tests, in which every warning is an error; `fresh` is about imports."""
     pytester.makepyfile(source)
     options = ("-p", "no:cacheprovider", "--strict-markers", "-W", "error")
     # Loops that other plugins leave open end whenever the garbage collector comes by.
@@ -111,7 +114,9 @@ def run(pytester: pytest.Pytester, source: str, *arguments: str) -> pytest.RunRe
     with pytest.MonkeyPatch.context() as environment:
         for name in ("CI", "BUILD_NUMBER"):  # with them pytest's summary repeats whole texts
             environment.delenv(name, raising=False)
-        return pytester.runpytest_subprocess(*options, *arguments)
+        if fresh:
+            return pytester.runpytest_subprocess(*options, *arguments)
+        return run_pytest(pytester, *options, *arguments)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -237,8 +242,9 @@ def test_a_test_that_waits_for_what_never_comes_ends_after_a_week(
     pytester: pytest.Pytester,
 ) -> None:
     source = """
-async def test_a(virtual_time, mqtt_client):
-    await anext(mqtt_client.messages)
+async def test_a(virtual_time, mqtt_clients):
+    client = await mqtt_clients(keepalive=3600)
+    await anext(client.messages)
 
 async def test_another_end(virtual_time):
     virtual_time.end_at(700_000)
@@ -355,7 +361,7 @@ def pytest_sessionfinish():
 
 def modules_of_a_run(pytester: pytest.Pytester, source: str, *arguments: str) -> set[str]:
     pytester.makeconftest(REPORTING)
-    result = run(pytester, source, *arguments)
+    result = run(pytester, source, *arguments, fresh=True)
     result.assert_outcomes(passed=1)
     (line,) = [line for line in result.errlines if line.startswith("modules: ")]
     return set(line.split()[1:])
@@ -392,7 +398,7 @@ async def test_a(mqtt_client):
         importlib.machinery.SourceFileLoader, importlib.machinery.ExtensionFileLoader
     }
 """
-    run(pytester, source).assert_outcomes(passed=1)
+    run(pytester, source, fresh=True).assert_outcomes(passed=1)
 
 
 LOADING = """

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 
 import pytest
@@ -125,6 +126,76 @@ def test_a_test_that_waits_forever_fails() -> None:
 
     failure = failure_of(test, most_tries=10, end_at=600)
     assert "The virtual time has reached its end, 600 s" in str(failure)
+
+
+def crashed_in(failure: SeedFailure) -> list[str]:
+    """Return the lines about tasks, without the places in this file."""
+    _, _, section = str(failure).partition("Tasks that ended with an exception:\n")
+    lines = section.partition("\n\n")[0].splitlines()
+    return [re.sub(rf" \({re.escape(__file__)}:\d+\)$", " (here)", line) for line in lines]
+
+
+def test_a_background_task_that_crashed_is_named_where_the_test_waits_for_it() -> None:
+    async def measure(client: Client) -> None:
+        await client.publish("level", "1")
+        raise LookupError("no sensor")
+
+    async def test(chaos: Chaos) -> None:
+        client = chaos.broker.client()
+        async with client:
+            task = asyncio.create_task(measure(client), name="measuring")
+            await asyncio.Event().wait()  # what the task would set
+        task.cancel()
+
+    failure = failure_of(test, end_at=600)
+    assert "StuckError: The virtual time has reached its end" in str(failure)
+    name = measure.__qualname__
+    assert crashed_in(failure) == [f"    measuring, {name}: LookupError: no sensor (here)"]
+
+
+def test_the_tasks_of_a_group_are_named_with_what_they_raised() -> None:
+    async def fail(text: str) -> None:
+        raise ValueError(text)
+
+    async def test(_: Chaos) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail("one"), name="first")
+            group.create_task(fail("two"), name="second")
+
+    failure = failure_of(test, [0])
+    assert "ExceptionGroup: unhandled errors in a TaskGroup" in str(failure)
+    first, second = crashed_in(failure)
+    assert first.startswith("    first, ")
+    assert first.endswith("ValueError: one (here)")
+    assert second.startswith("    second, ")
+
+
+def test_of_many_crashed_tasks_a_few_are_named() -> None:
+    async def fail() -> None:
+        raise ValueError
+
+    async def test(_: Chaos) -> None:
+        kept = [asyncio.create_task(fail()) for _ in range(7)]
+        await asyncio.sleep(1)
+        assert not kept
+
+    lines = crashed_in(failure_of(test, [0]))
+    assert len(lines) == 6
+    assert lines[5] == "    and 2 more"
+
+
+def test_what_the_test_has_caught_or_raised_itself_is_no_crashed_task() -> None:
+    async def fail(text: str) -> None:
+        raise ValueError(text)
+
+    async def test(_: Chaos) -> None:
+        with contextlib.suppress(ValueError):
+            await asyncio.create_task(fail("caught"))
+        await asyncio.create_task(fail("raised"))
+
+    failure = failure_of(test, [0])
+    assert str(failure).startswith("seed 0 fails: ValueError: raised\n")
+    assert not crashed_in(failure)
 
 
 def test_a_failure_that_the_seed_does_not_bring_again_is_told_so() -> None:
