@@ -30,12 +30,17 @@ _COULD_NOT = {
     "authenticate": "Could not authenticate again",
 }
 
+
+def _discarded(outcome: Literal["expired", "replaced"]) -> Callable[[str], MqttError]:
+    return lambda text: MqttDiscardedError(text, outcome)
+
+
 _OF_QUEUE: dict[str, Callable[[str], MqttError]] = {
     "dropped": MqttDiscardedError,
-    "expired": lambda text: MqttDiscardedError(text, "expired"),
+    "expired": _discarded("expired"),
     "kept": MqttKeptError,
     "quarantined": MqttQuarantinedError,
-    "replaced": lambda text: MqttDiscardedError(text, "replaced"),
+    "replaced": _discarded("replaced"),
     "store_busy": MqttQueueFullError,
 }
 """How a message ends that waits in the outgoing queue, or in an outbox."""

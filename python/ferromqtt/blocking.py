@@ -44,8 +44,8 @@ from ferromqtt.events import ConnectionEvent
 from ferromqtt.exceptions import MqttCodeError, MqttError, MqttReentrantError
 from ferromqtt.message import Unacknowledged
 from ferromqtt.options import ProtocolVersion
-from ferromqtt.reasons import MQTTErrorCode, ReasonCode
 from ferromqtt.outbox import OutboxStats
+from ferromqtt.reasons import MQTTErrorCode, ReasonCode
 from ferromqtt.stats import Stats
 
 __all__ = [

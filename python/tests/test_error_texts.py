@@ -23,6 +23,7 @@ from support.provocations import (
     log,
     once,
     options,
+    outbox,
     outcomes,
     properties,
     reconnecting,
@@ -46,7 +47,7 @@ TEXTS = {row.text for row in ROWS}
 MODULES = (
     *(arguments, broker, calls, clocks, connecting, importing, log, options, properties, reports),
     *(acknowledging, blocking, codecs, outcomes, reconnecting, routing, silence, subscriptions),
-    once,
+    *(once, outbox),
 )
 """Importing them has filled the registry."""
 

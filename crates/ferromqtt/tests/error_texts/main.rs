@@ -5,6 +5,7 @@
     feature = "proxy",
     feature = "testing",
     feature = "blocking",
+    feature = "outbox",
     unix
 ))]
 
@@ -16,6 +17,7 @@ mod certificates;
 mod clock;
 mod connecting;
 mod options;
+mod outbox;
 mod page;
 mod properties;
 mod replies;
