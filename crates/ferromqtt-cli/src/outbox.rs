@@ -16,6 +16,7 @@ mod output;
 mod read_message;
 mod retry;
 mod selection;
+mod send;
 mod spool;
 mod stat;
 mod terminal_text;
@@ -92,6 +93,13 @@ pub(crate) enum OutboxCommand {
     /// While a program has the outbox open, it is asked to do it.
     #[command(verbatim_doc_comment, override_usage = DROP_USAGE)]
     Drop(drop::DropArguments),
+
+    /// Send what waits, as the client whose outbox it is
+    ///
+    /// For an outbox that no program has open. Ends with 0 when nothing is left, and
+    /// with 1 when something is, or went into quarantine.
+    #[command(verbatim_doc_comment)]
+    Send(send::SendArguments),
 }
 
 pub(crate) fn run(command: &OutboxCommand) -> ExitCode {
@@ -103,6 +111,7 @@ pub(crate) fn run(command: &OutboxCommand) -> ExitCode {
         OutboxCommand::Import(arguments) => (import::run(arguments), exit_code::FAILURE),
         OutboxCommand::Retry(arguments) => (retry::run(arguments), exit_code::FAILURE),
         OutboxCommand::Drop(arguments) => (drop::run(arguments), exit_code::FAILURE),
+        OutboxCommand::Send(arguments) => (send::run(arguments), exit_code::FAILURE),
     };
     match done {
         Ok(code) => code,

@@ -18,6 +18,8 @@ mod identifier;
 mod opened;
 mod outbox;
 mod running;
+#[cfg(test)]
+mod running_tests;
 mod stats;
 
 pub use ferromqtt_store::{StoreCounters, StoreError, StoreSync};

@@ -133,7 +133,8 @@ fn of_segment(segment: Option<u32>) -> String {
 }
 
 impl DiskError {
-    pub(crate) fn new(operation: DiskOperation, segment: Option<u32>, error: &io::Error) -> Self {
+    /// An operation that the operating system has refused.
+    pub fn new(operation: DiskOperation, segment: Option<u32>, error: &io::Error) -> Self {
         Self {
             operation,
             segment,

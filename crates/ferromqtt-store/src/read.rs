@@ -55,6 +55,19 @@ pub struct StoredPublish {
     pub keep_latest: bool,
 }
 
+impl StoredPublish {
+    /// A message that was accepted at a time that is not known, and may wait for as long as it takes.
+    pub const fn new(key: u64, publish: Publish) -> Self {
+        Self {
+            key,
+            publish,
+            accepted_at: 0,
+            expires_at: None,
+            keep_latest: false,
+        }
+    }
+}
+
 debug_fields!(StoredPublish {
     key,
     publish,

@@ -10,3 +10,4 @@ mod many;
 #[cfg(target_os = "linux")] // the page's section is read there alone
 #[path = "../../../ferromqtt/tests/error_texts/page.rs"]
 mod page;
+mod sending;

@@ -34,6 +34,8 @@ mod mosquitto_bursts;
 mod mosquitto_process;
 #[cfg(all(feature = "outbox", feature = "testing"))]
 mod outbox;
+#[cfg(all(feature = "outbox", feature = "tls", feature = "websocket", unix))]
+mod outbox_kill;
 #[cfg(feature = "testing")]
 mod outgoing_queue;
 #[cfg(feature = "proxy")]

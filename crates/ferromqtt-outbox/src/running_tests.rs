@@ -1,0 +1,359 @@
+//! An outbox over a store that a test plays: it cannot keep up, its disk is full or fails, and commands come from beside it.
+
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use ferromqtt_engine::{
+    CallEnd, Engine, EngineOptions, Fact, MessageTerms, OutgoingQueueOptions, PublishRefusal,
+    QueueSubmission, Tokens, Woken,
+};
+use ferromqtt_proto::{
+    CleanStart, Direction, InvalidPublish, Options, Outcome, OutgoingPolicy, Publish, QoS,
+    Reconnect, Session, SessionChange,
+};
+use ferromqtt_store::{
+    DiskError, DiskOperation, EndedHow, FetchRequest, FetchedMessage, Store, StoreChange,
+    StoreCommand, StoreEntry, StoreError, StoreEvent, StoreMarks, StoreStats, SubmitError,
+};
+
+use crate::running::RunningOutbox;
+
+struct Names;
+
+impl Tokens for Names {
+    const RESERVES: bool = false;
+    type Call = &'static str;
+    type Reader = ();
+}
+
+#[derive(Default)]
+struct Played {
+    taken: Vec<StoreEntry>,
+    refuses: Option<SubmitError>,
+    marks: StoreMarks,
+    events: Vec<StoreEvent>,
+    asked: Option<FetchRequest>,
+    fetched: Option<Vec<FetchedMessage>>,
+}
+
+#[derive(Clone, Default)]
+struct PlayedStore(Arc<Mutex<Played>>);
+
+impl PlayedStore {
+    fn get(&self) -> MutexGuard<'_, Played> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Store for PlayedStore {
+    fn submit(&self, entry: StoreEntry) -> Result<u64, (Box<StoreEntry>, SubmitError)> {
+        let mut played = self.get();
+        if let Some(refusal) = &played.refuses {
+            return Err((Box::new(entry), refusal.clone()));
+        }
+        played.taken.push(entry);
+        Ok(played.taken.len() as u64)
+    }
+
+    fn marks(&self) -> StoreMarks {
+        self.get().marks.clone()
+    }
+
+    fn fetch(&self, request: FetchRequest) -> bool {
+        self.get().asked = Some(request);
+        true
+    }
+
+    fn take_fetched(&self) -> Option<Vec<FetchedMessage>> {
+        self.get().fetched.take()
+    }
+
+    fn take_events(&self) -> Vec<StoreEvent> {
+        mem::take(&mut self.get().events)
+    }
+
+    fn stats(&self) -> StoreStats {
+        StoreStats::default()
+    }
+
+    fn close(&self) {
+        self.get().marks.closed = true;
+    }
+}
+
+/// A client without a connection, and its outbox.
+struct World {
+    engine: Engine<Names>,
+    outbox: RunningOutbox,
+    store: PlayedStore,
+    woken: Arc<AtomicBool>,
+    now: Instant,
+}
+
+impl World {
+    fn new(policy: OutgoingPolicy) -> Self {
+        let options = Options {
+            client_identifier: "pump-7".try_into().unwrap(),
+            clean_start: CleanStart::Never,
+            journal: true,
+            reconnect: Some(Reconnect {
+                initial: true,
+                ..Reconnect::default()
+            }),
+            ..Options::default()
+        };
+        let of_engine = EngineOptions {
+            disconnect_timeout: Duration::from_secs(5),
+            ends_session: false,
+            authenticates: false,
+            restarts: false,
+        };
+        let mut engine = Engine::new(options, Session::default(), 1, of_engine).unwrap();
+        let queue = OutgoingQueueOptions {
+            policy,
+            ..OutgoingQueueOptions::default()
+        };
+        engine.open_outgoing_queue(queue, []);
+        let now = Instant::now();
+        engine.start(now);
+        let (store, woken) = (PlayedStore::default(), Arc::new(AtomicBool::new(false)));
+        let outbox = RunningOutbox::new(Box::new(store.clone()), Arc::clone(&woken), Vec::new());
+        Self {
+            engine,
+            outbox,
+            store,
+            woken,
+            now,
+        }
+    }
+
+    fn enqueue(&mut self, name: &'static str) -> Result<u64, PublishRefusal> {
+        let terms = MessageTerms::default();
+        let accepted = (self.engine).queue_publish(self.now, publish(name), terms, Some(name));
+        accepted.map_err(|(_, refusal)| refusal)
+    }
+
+    /// What a driver does after each call of the engine. Returns how calls ended, and what was reported.
+    fn settle(&mut self) -> (Vec<(&'static str, CallEnd)>, Vec<Fact>) {
+        self.engine.settle(self.now);
+        while self.outbox.settle(&mut self.engine, self.now) {
+            self.engine.settle(self.now);
+        }
+        self.engine.settle(self.now);
+        let (mut ends, mut facts) = (Vec::new(), Vec::new());
+        while let Some(woken) = self.engine.next_woken() {
+            match woken {
+                Woken::Call(name, end) => ends.push((name, end)),
+                Woken::Fact(fact) => facts.push(fact),
+                Woken::Reader(()) => {}
+            }
+        }
+        (ends, facts)
+    }
+
+    /// The store has something to say.
+    fn wake(&mut self) -> (Vec<(&'static str, CallEnd)>, Vec<Fact>) {
+        self.woken.store(true, Ordering::Release);
+        self.settle()
+    }
+
+    /// Everything that was submitted is on record.
+    fn write(&mut self) -> (Vec<(&'static str, CallEnd)>, Vec<Fact>) {
+        let mut played = self.store.get();
+        let last = |direction| {
+            let of_row = |entry: &StoreEntry| entry.mark.filter(|(row, _)| *row == direction);
+            let numbers = played.taken.iter().filter_map(of_row);
+            numbers.map(|(_, number)| number).max().unwrap_or(0)
+        };
+        (played.marks.sent, played.marks.received) =
+            (last(Direction::Sent), last(Direction::Received));
+        drop(played);
+        self.wake()
+    }
+
+    fn taken(&self) -> Vec<StoreChange> {
+        let mut played = self.store.get();
+        mem::take(&mut played.taken)
+            .into_iter()
+            .map(|entry| entry.change)
+            .collect()
+    }
+}
+
+fn publish(payload: &'static str) -> Publish {
+    Publish {
+        topic: "t".try_into().unwrap(),
+        payload: payload.into(),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        properties: None,
+    }
+}
+
+fn accepted_keys(changes: &[StoreChange]) -> Vec<u64> {
+    let key = |change: &StoreChange| match change {
+        StoreChange::Session(SessionChange::Accepted { key, .. }) => Some(*key),
+        _ => None,
+    };
+    changes.iter().filter_map(key).collect()
+}
+
+#[test]
+fn what_is_accepted_is_stored_once_it_is_on_record() {
+    let mut world = World::new(OutgoingPolicy::Refuse);
+    let key = world.enqueue("first").unwrap();
+    world.engine.await_stored(key, "stored");
+    assert!(world.settle().0.is_empty());
+    let (ends, _) = world.write();
+    assert_eq!(ends, [("stored", CallEnd::Stored { key })]);
+    assert_eq!(accepted_keys(&world.taken()), [key]);
+}
+
+#[test]
+fn while_a_store_is_behind_nothing_is_accepted_and_nothing_lost() {
+    let mut world = World::new(OutgoingPolicy::Wait);
+    world.store.get().refuses = Some(SubmitError::Busy);
+    let first = world.enqueue("first").unwrap();
+    world.settle();
+    assert_eq!(world.outbox.stats().behind, 1);
+    let busy = PublishRefusal::Invalid(InvalidPublish::StoreBusy);
+    assert_eq!(world.enqueue("refused").unwrap_err(), busy);
+    let waits = world.engine.queue_or_wait(
+        world.now,
+        publish("second"),
+        MessageTerms::default(),
+        None,
+        "second",
+        "accepted",
+    );
+    assert!(matches!(waits, Ok((QueueSubmission::Waits(_), None))));
+    assert!(world.wake().0.is_empty());
+    world.store.get().refuses = None;
+    let (ends, _) = world.wake();
+    let [("accepted", CallEnd::Queued { key: second })] = ends[..] else {
+        panic!("{ends:?}");
+    };
+    world.settle();
+    assert_eq!(accepted_keys(&world.taken()), [first, second]);
+}
+
+#[test]
+fn a_full_disk_is_reported_once_and_accepts_nothing_until_it_has_space() {
+    let mut world = World::new(OutgoingPolicy::Refuse);
+    let error = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    let full = DiskError::new(DiskOperation::Write, None, &error);
+    world.store.get().marks.full = Some(full);
+    for reports in [1, 0] {
+        let (_, facts) = world.wake();
+        let reported = (facts.iter()).filter(|it| matches!(it, Fact::StoreFull { .. }));
+        assert_eq!(reported.count(), reports);
+        let busy = PublishRefusal::Invalid(InvalidPublish::StoreBusy);
+        assert_eq!(world.enqueue("x").unwrap_err(), busy);
+        assert!(world.outbox.stats().is_full);
+    }
+    world.store.get().marks.full = None;
+    world.wake();
+    world.enqueue("x").unwrap();
+}
+
+#[test]
+fn a_disk_that_fails_is_reported_and_ends_the_wait_for_it() {
+    let mut world = World::new(OutgoingPolicy::Refuse);
+    let key = world.enqueue("first").unwrap();
+    world.engine.await_stored(key, "stored");
+    world.settle();
+    let error = std::io::Error::from(std::io::ErrorKind::Other);
+    let error = DiskError::new(DiskOperation::Sync, None, &error);
+    let path = "outbox".into();
+    world.store.get().marks.failure = Some(StoreError::Disk { path, error });
+    let (ends, facts) = world.wake();
+    assert_eq!(ends, [("stored", CallEnd::NotStored { key })]);
+    let failed = (facts.iter()).filter(|it| matches!(it, Fact::StoreFailed { .. }));
+    assert_eq!(failed.count(), 2, "what is sent, and what is received");
+    let refused = PublishRefusal::Invalid(InvalidPublish::StoreFailed);
+    assert_eq!(world.enqueue("second").unwrap_err(), refused);
+    assert!(world.outbox.stats().has_failed);
+}
+
+#[test]
+fn how_a_message_ended_is_on_record() {
+    let mut world = World::new(OutgoingPolicy::Refuse);
+    let latest = MessageTerms {
+        keep_latest: true,
+        expires_in: Some(Duration::from_secs(1)),
+    };
+    let keys = ["replaced", "expired"].map(|name| {
+        let accepted = (world.engine).queue_publish(world.now, publish(name), latest, Some(name));
+        accepted.unwrap()
+    });
+    world.now += Duration::from_secs(2);
+    world.engine.on_time(world.now);
+    let (ends, _) = world.settle();
+    let outcomes: Vec<_> = ends.into_iter().map(|(_, end)| end).collect();
+    let expected = [Outcome::Replaced, Outcome::Expired].map(CallEnd::Completed);
+    assert_eq!(outcomes, expected);
+    let ends: Vec<_> = (world.taken().into_iter())
+        .filter(|change| matches!(change, StoreChange::Ended { .. }))
+        .collect();
+    let ended = |key, how| StoreChange::Ended { key, how };
+    assert_eq!(
+        ends,
+        [
+            ended(keys[0], EndedHow::Replaced),
+            ended(keys[1], EndedHow::Expired)
+        ]
+    );
+}
+
+#[test]
+fn a_message_of_the_quarantine_is_accepted_again_before_it_ends_there() {
+    let mut world = World::new(OutgoingPolicy::Refuse);
+    let retry = StoreEvent::Command(StoreCommand::Retry(7));
+    world.store.get().events.push(retry);
+    world.wake();
+    let asked = world.store.get().asked.take();
+    assert_eq!(asked, Some(FetchRequest::Keys(vec![7])));
+    let message = ferromqtt_store::StoredPublish::new(7, publish("again"));
+    world.store.get().fetched = Some(vec![Ok(message)]);
+    world.wake();
+    let taken = world.taken();
+    let requeued = StoreChange::Ended {
+        key: 7,
+        how: EndedHow::Requeued,
+    };
+    let at = taken.iter().position(|change| *change == requeued);
+    assert_eq!(at, Some(1), "{taken:?}");
+    assert_eq!(accepted_keys(&taken).len(), 1);
+}
+
+#[test]
+fn a_message_is_dropped_by_a_command() {
+    let mut world = World::new(OutgoingPolicy::Refuse);
+    let waits = world.enqueue("waits").unwrap();
+    let quarantined = 1_000;
+    let commands = [waits, quarantined].map(|key| StoreEvent::Command(StoreCommand::Drop(key)));
+    world.store.get().events.extend(commands);
+    let (ends, _) = world.wake();
+    assert_eq!(ends, [("waits", CallEnd::Completed(Outcome::Dropped))]);
+    let ends = (world.taken().into_iter()).filter_map(|change| match change {
+        StoreChange::Ended { key, how } => Some((key, how)),
+        _ => None,
+    });
+    let mut ends: Vec<_> = ends.collect();
+    ends.sort_unstable();
+    let dropped = EndedHow::Dropped;
+    assert_eq!(ends, [(waits, dropped), (quarantined, dropped)]);
+}
+
+#[test]
+fn what_is_not_on_record_when_the_store_closes_is_said() {
+    let mut world = World::new(OutgoingPolicy::Refuse);
+    let key = world.enqueue("first").unwrap();
+    world.engine.await_stored(key, "stored");
+    world.settle();
+    assert!(world.outbox.close(&mut world.engine, world.now));
+    let (ends, _) = world.settle();
+    assert_eq!(ends, [("stored", CallEnd::NotStored { key })]);
+}
