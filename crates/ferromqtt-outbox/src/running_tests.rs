@@ -94,16 +94,14 @@ struct World {
 
 impl World {
     fn new(policy: OutgoingPolicy) -> Self {
-        let options = Options {
-            client_identifier: "pump-7".try_into().unwrap(),
-            clean_start: CleanStart::Never,
-            journal: true,
-            reconnect: Some(Reconnect {
-                initial: true,
-                ..Reconnect::default()
-            }),
-            ..Options::default()
-        };
+        let mut options = Options::default();
+        options.client_identifier = "pump-7".try_into().unwrap();
+        options.clean_start = CleanStart::Never;
+        options.journal = true;
+        options.reconnect = Some(Reconnect {
+            initial: true,
+            ..Reconnect::default()
+        });
         let of_engine = EngineOptions {
             disconnect_timeout: Duration::from_secs(5),
             ends_session: false,
