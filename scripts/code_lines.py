@@ -143,7 +143,9 @@ _PYTHON_TOOLS = tuple(
         "_broker_host",
         "_broker_listening",
         "_broker_options",
+        "_broker_recording",
         "_chaos",
+        "_crashed_tasks",
         "_faults",
         "_journal",
         "_misses",
@@ -160,7 +162,7 @@ _TLS = (f"{RUST}/transport/tls",)
 PARTS = (
     Part("core", 17_211, ("crates/ferromqtt-proto/src",)),
     Part("engine", 4_928, ("crates/ferromqtt-engine/src",)),
-    Part("recordings", 1_722, ("crates/ferromqtt-recording/src",)),
+    Part("recordings", 1_734, ("crates/ferromqtt-recording/src",)),
     Part("store", 3_983, ("crates/ferromqtt-store/src",)),
     Part("transport", 2_606, ("crates/ferromqtt-transport/src",)),
     Part("tokio client, driver", 4_200, (RUST,), (*_RUST_FACE, *_TLS)),
@@ -170,10 +172,10 @@ PARTS = (
     Part("binding, face", 2_159, _BINDING_FACE),
     Part("Python, driver", 4_790, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
     Part("Python, face", 4_805, _PYTHON_FACE),
-    Part("Python, test tools", 3_499, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
+    Part("Python, test tools", 3_586, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
     Part("pytest plugin", 698, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-    Part("test broker", 12_109, ("crates/ferromqtt-testing/src",)),
+    Part("test broker", 12_126, ("crates/ferromqtt-testing/src",)),
     Part("command line", 444, ("crates/ferromqtt-cli/src",)),
 )
 
