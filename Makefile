@@ -189,7 +189,7 @@ chaos: need-test .venv/.dev .venv/.native ## Random worlds of the Python client 
 
 .PHONY: plugin-runs
 plugin-runs: need-test .venv/.dev .venv/.native ## The pytest plugin's own tests, RUNS=200 times beside busy loops, AT_ONCE=2
-	$(BIN)/python scripts/beside_busy_loops.py --at-once $(AT_ONCE) $(RUNS) $(BIN)/python -m pytest -q $(PLUGIN_TESTS)
+	$(BIN)/python scripts/beside_busy_loops.py --at-once $(AT_ONCE) $(RUNS) $(BIN)/python -m pytest -q --timeout 300 $(PLUGIN_TESTS)
 
 .PHONY: kills
 kills: need-test .venv/.dev .venv/.native ## Kill programs with exactly-once handlers 50 times each, with 1000 messages (6 minutes)

@@ -67,16 +67,20 @@ debug_fields!(RecordedPacket {
 });
 
 impl RecordedPacket {
-    /// A packet at hand, as a recording without payloads has it, and without its bytes: for texts about it.
+    /// A packet at hand, for a text about it: with the lengths of its data instead of the data, and without its bytes.
     pub fn of(packet: &Packet, to: Receiver, version: ProtocolVersion) -> Self {
         let mut packet = packet.clone();
         LinkSecrets::default().mask(&mut packet);
+        let mut fields = fields::of_packet(&packet, version, false).members;
+        for (_, value) in &mut fields {
+            remove_hashes(value);
+        }
         Self {
             to,
             name: packet.packet_type().name().to_owned(),
             bytes: None,
             is_whole: true,
-            fields: fields::of_packet(&packet, version, false).members,
+            fields,
         }
     }
 
@@ -132,24 +136,34 @@ impl fmt::Display for RecordedPacket {
     }
 }
 
+/// Leaves the lengths of data alone. A hash is there to be compared, and tells a reader nothing.
+fn remove_hashes(value: &mut JsonValue) {
+    if let JsonValue::Object(members) = value {
+        members.retain(|(name, _)| name != "hash");
+        members
+            .iter_mut()
+            .for_each(|(_, member)| remove_hashes(member));
+    }
+}
+
 /// How much of a value is shown, in characters.
 const MOST_SHOWN: usize = 120;
 
 /// A value for people: data as its length and its text or hash, all else as it is in the file. Long ones are cut.
 pub(crate) fn shown(value: &JsonValue) -> String {
-    let text = match (
-        value.get("length").and_then(JsonValue::number),
-        value.get("hash"),
-    ) {
-        (Some(length), Some(hash)) => {
+    let text = match value.get("length").and_then(JsonValue::number) {
+        Some(length) => {
             let bytes = if length == 1 { "byte" } else { "bytes" };
-            let contents = match value.get("text") {
-                Some(text) => text.to_string(),
-                None => format!("hash {}", peer_text(hash.text().unwrap_or_default(), &[])),
+            let contents = match (value.get("text"), value.get("hash")) {
+                (Some(text), _) => format!(" {text}"),
+                (None, Some(hash)) => {
+                    format!(" hash {}", peer_text(hash.text().unwrap_or_default(), &[]))
+                }
+                (None, None) => String::new(),
             };
-            format!("{length} {bytes} {contents}")
+            format!("{length} {bytes}{contents}")
         }
-        _ => value.to_string(),
+        None => value.to_string(),
     };
     match text.char_indices().nth(MOST_SHOWN) {
         Some((at, _)) => format!("{}…", &text[..at]),

@@ -85,30 +85,33 @@ impl<'a> ExpectedMessages<'a> {
     }
 
     async fn wait(self) -> Result<Vec<JournalMessage>, NotPublished> {
+        let mut found = Vec::new();
         let arrival = async {
+            let mut seen = 0;
             loop {
                 let mut changed = pin!(self.broker.shared.traffic.changed.notified());
                 changed.as_mut().enable(); // before the look: what comes behind it is not missed
-                let messages = self.broker.published(self.filter.clone());
-                if messages.len() >= self.count {
-                    return messages;
+                // What has been seen may leave a small journal, and still counts.
+                self.broker.journal(|journal| {
+                    found.extend(journal.published_after(seen, &self.filter).cloned());
+                    seen = journal.accepted();
+                });
+                if found.len() >= self.count {
+                    return;
                 }
                 changed.await;
             }
         };
-        match tokio::time::timeout(self.within, arrival).await {
-            Ok(messages) => Ok(messages),
-            Err(_) => {
-                let found = self.broker.published(self.filter.clone()).len();
-                let wanted = match self.count {
-                    1 => String::new(),
-                    count => format!(" {count} times, but {found} times,"),
-                };
-                let within = self.within.as_secs_f64();
-                let headline = format!("no message matched{wanted} within {within} s");
-                Err(self.broker.not_published(&headline, &self.filter))
-            }
+        if tokio::time::timeout(self.within, arrival).await.is_ok() {
+            return Ok(found);
         }
+        let wanted = match self.count {
+            1 => String::new(),
+            count => format!(" {count} times, but {} times,", found.len()),
+        };
+        let within = self.within.as_secs_f64();
+        let headline = format!("no message matched{wanted} within {within} s");
+        Err(self.broker.not_published(&headline, &self.filter))
     }
 }
 
@@ -128,13 +131,15 @@ impl TestBroker {
     ///
     /// # Errors
     /// [`NotPublished`] when those were more or fewer. Or `times` is 0, and the broker is not [idle](TestBroker::is_idle): what
-    /// must not come could be on its way.
+    /// must not come could be on its way. Or the journal has [dropped](crate::BrokerJournal::dropped_messages) messages, or none is
+    /// kept ([`BrokerOptions::journal_packets`](crate::BrokerOptions::journal_packets)): those cannot be counted.
     pub fn check_published(
         &self,
         filter: impl Into<MessageFilter>,
         times: usize,
     ) -> Result<(), NotPublished> {
         let filter = filter.into();
+        self.check_journal()?;
         let found = self.published(filter.clone()).len();
         if found == times {
             return self.check_proves(times, &filter);
@@ -150,13 +155,15 @@ impl TestBroker {
     /// [`assert_published!`](crate::assert_published) is its short form.
     ///
     /// # Errors
-    /// [`NotPublished`] when those were others. Or there are no `payloads`, and the broker is not [idle](TestBroker::is_idle).
+    /// [`NotPublished`] when those were others. Or there are no `payloads`, and the broker is not [idle](TestBroker::is_idle). Or
+    /// the journal has dropped messages, or none is kept, as for [`check_published`](Self::check_published).
     pub fn check_payloads<P: AsRef<[u8]>>(
         &self,
         filter: impl Into<MessageFilter>,
         payloads: &[P],
     ) -> Result<(), NotPublished> {
         let filter = filter.into();
+        self.check_journal()?;
         let found = self.published(filter.clone());
         let is_same = found.len() == payloads.len()
             && (found.iter().zip(payloads)).all(|(found, wanted)| found.payload == wanted.as_ref());
@@ -177,6 +184,20 @@ impl TestBroker {
             list(&mut found.iter().map(|message| &message.payload[..])),
         );
         Err(self.not_published(&headline, &filter))
+    }
+
+    /// Fails when messages are not in the journal, so that counting those that are proves nothing.
+    fn check_journal(&self) -> Result<(), NotPublished> {
+        let text = match self.shared.lock().broker.journal() {
+            None => "the broker keeps no journal: its option journal_packets is 0".to_owned(),
+            Some(journal) if journal.dropped_messages() > 0 => format!(
+                "the journal holds the newest {kept} of {accepted} messages, so that the others cannot be counted: give the broker a larger journal_packets or journal_bytes",
+                kept = journal.accepted() - journal.dropped_messages(),
+                accepted = journal.accepted(),
+            ),
+            Some(_) => return Ok(()),
+        };
+        Err(NotPublished { text })
     }
 
     /// That so many messages were found is no proof when those are none, and one may still come.
@@ -205,7 +226,8 @@ impl TestBroker {
 /// messages that come nearest, the rules for faults that never fired, and what happened last.
 ///
 /// With `times = 0`, or an empty list, it also fails while the broker is not idle, since what must not come could come a moment
-/// later: await [`TestBroker::idle`] first.
+/// later: await [`TestBroker::idle`] first. It always fails once the journal has dropped messages, which could be
+/// among those that are counted: [`BrokerOptions::journal_packets`](crate::BrokerOptions::journal_packets) says how many it holds.
 ///
 /// ```
 /// use ferromqtt_testing::{TestBroker, assert_published};

@@ -179,7 +179,7 @@ impl TestBroker {
         self.journal(|journal| journal.chart(CHART_LINES))
     }
 
-    fn journal<T: Default>(&self, read: impl FnOnce(&BrokerJournal) -> T) -> T {
+    pub(crate) fn journal<T: Default>(&self, read: impl FnOnce(&BrokerJournal) -> T) -> T {
         let state = self.shared.lock();
         state.broker.journal().map_or_else(T::default, read)
     }

@@ -36,7 +36,8 @@ pub enum ReplayError {
     },
 }
 
-/// What a client did, and what the recording has there.
+/// What a client did, and what the recording has there. Of data that the application sends, such as payloads, it has the
+/// lengths. Its text leaves out `nearest` where that is `expected`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub struct ReplayMismatch {
@@ -62,6 +63,7 @@ impl fmt::Display for ReplayMismatch {
             None => f.write_str("\n  expected: nothing more of this client")?,
         }
         match &self.nearest {
+            nearest if nearest == &self.expected && nearest.is_some() => Ok(()),
             Some(nearest) => write!(f, "\n  nearest:  {nearest}"),
             None => f.write_str("\n  nearest:  nothing in the recording is like it"),
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use ferromqtt_proto::packet::{
     Ack, Connect, Packet, PacketType, Properties, ProtocolVersion, PublishPacket, QoS,
     SubscribePacket,
@@ -228,9 +229,47 @@ fn another_packet_fails_with_what_was_expected_and_what_is_nearest() {
         nearest.starts_with("line 9 of the recording") && nearest.contains("qos 2"),
         "{nearest}"
     );
+    let text = mismatch.to_string();
     assert!(
-        !mismatch.to_string().contains("secret-payload"),
-        "{mismatch}"
+        text.ends_with(&format!("\n  nearest:  {nearest}")),
+        "{text}"
+    );
+    assert!(!text.contains("secret-payload"), "{text}");
+}
+
+#[test]
+fn a_mismatch_tells_lengths_and_no_hashes_and_names_what_is_nearest_once() {
+    let mut scene = Scene::new();
+    let memory = record(&mut scene);
+    let user_properties = [(text("unit"), text("C"))].into_iter().collect();
+    let properties = Properties {
+        correlation_data: Some(Bytes::from_static(b"four")),
+        user_properties,
+        ..Properties::default()
+    };
+    let program = |scene: &mut Scene, topic: &str| {
+        let peer = scene.client(ProtocolVersion::V5, "pump-7");
+        let message = PublishPacket {
+            properties: Some(Box::new(properties.clone())),
+            ..publish(topic, "28.4", QoS::AtLeastOnce)
+        };
+        scene.send(peer, &with_id(message, 1));
+    };
+    program(&mut scene, "site/7/level");
+    let mut scene = replayed(&memory.recording());
+    program(&mut scene, "site/7/lewel");
+    let of = |topic: &str| {
+        format!(
+            "-> PUBLISH topic \"{topic}\", qos 1, packet_id 1, payload 4 bytes, properties {{\"correlation_data\":{{\"length\":4}},\"user_properties\":{{\"count\":1}}}}"
+        )
+    };
+    let came = of("site/7/lewel");
+    let expected = of("site/7/level");
+    assert_eq!(
+        mismatch(&scene).to_string(),
+        format!(
+            "the replay fails at client \"pump-7\"\n  came:     {came}\n  expected: line 5 of the recording, client \"pump-7\": {expected}"
+        )
     );
 }
 

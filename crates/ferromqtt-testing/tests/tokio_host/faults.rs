@@ -10,8 +10,8 @@ use bytes::Bytes;
 use ferromqtt_proto::ReasonCode;
 use ferromqtt_proto::packet::{Packet, PacketId, PacketType, PublishPacket, QoS};
 use ferromqtt_testing::{
-    BrokerSide, BrokerUnreachable, FaultRule, MemoryStream, MessageFilter, PacketFilter,
-    RestartKeeps, TestBroker, assert_faults_fired, assert_published,
+    BrokerSide, BrokerUnreachable, FaultRule, MemoryStream, MessageFilter, RestartKeeps,
+    TestBroker, assert_faults_fired, assert_published,
 };
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep, timeout};
@@ -472,22 +472,6 @@ async fn idle_waits_for_what_clients_have_to_send() {
     assert!(!idle.is_finished());
     drop(outgoing); // the client is gone
     timeout(SECOND, idle).await.expect("idle").unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_journal_is_kept_unless_the_options_turn_it_off() {
-    let mut options = ferromqtt_testing::BrokerOptions::default();
-    options.journal_packets = Some(0);
-    let broker = TestBroker::with_options(options);
-    let mut c = client(&broker, "c").await;
-    c.send(&publish("t", Bytes::from_static(b"x"))).await;
-    broker.idle().await;
-    assert!(broker.packets(PacketFilter::new()).is_empty());
-    let error = broker.check_published("t", 1).unwrap_err();
-    assert!(
-        error.to_string().contains("the broker keeps no journal"),
-        "{error}"
-    );
 }
 
 #[tokio::test(start_paused = true)]

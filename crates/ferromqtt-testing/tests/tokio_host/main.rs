@@ -1,6 +1,7 @@
 //! The broker for tokio: on loopback sockets here, and over connections in memory in the modules.
 
 mod faults;
+mod full_journal;
 #[cfg(all(feature = "tls", feature = "websocket", unix))]
 mod listening;
 mod memory;

@@ -1,6 +1,8 @@
+use bytes::Bytes;
 use ferromqtt::recording::{RecordedPayloads, Recorder, Recording};
 use ferromqtt::{Connection, Options, ProtocolVersion, QoS, ReasonCode};
-use ferromqtt_proto::packet::PacketType;
+use ferromqtt_proto::Utf8String;
+use ferromqtt_proto::packet::{PacketType, PublishPacket};
 use ferromqtt_testing::{
     Authentication, BrokerOptions, BrokerOptionsError, FaultRule, FaultScript, Listen,
     TestAuthority, TestBroker,
@@ -100,6 +102,29 @@ fn busy() -> Provoked {
     (text.to_owned(), "NotPublished")
 }
 
+/// Journals that do not hold every message.
+fn journals() -> Vec<Provoked> {
+    let checked = |packets| {
+        let mut options = BrokerOptions::default();
+        options.journal_packets = Some(packets);
+        let broker = TestBroker::with_options(options);
+        for _ in 0..2 {
+            broker.publish(PublishPacket {
+                dup: false,
+                qos: QoS::AtMostOnce,
+                retain: false,
+                topic: Utf8String::try_from("a").unwrap(),
+                packet_id: None,
+                properties: None,
+                payload: Bytes::new(),
+            });
+        }
+        let error = broker.check_published("a", 0).unwrap_err();
+        (error.to_string(), "NotPublished")
+    };
+    vec![checked(0), checked(1)]
+}
+
 /// A file that is recorded to already.
 fn recorded_twice() -> Provoked {
     let name = format!("{}-twice.mqttlog", std::process::id());
@@ -175,6 +200,7 @@ async fn every_text_of_the_test_broker_is_provoked_and_reads_as_the_page_says() 
         busy(),
     ];
     provoked.extend(rules());
+    provoked.extend(journals());
     provoked.extend(recordings());
     provoked.push(recorded_twice());
     provoked.extend(replays().await);
