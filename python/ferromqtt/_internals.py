@@ -39,7 +39,7 @@ from ferromqtt._transport.tls import TLSContext
 from ferromqtt._turn import TURN, TURN_BEFORE_ERROR
 from ferromqtt.codecs import AnyDecoder
 from ferromqtt.connection import CredentialsSource, Reconnect
-from ferromqtt.exceptions import MqttReentrantError
+from ferromqtt.exceptions import MqttError, MqttReentrantError
 from ferromqtt.options import MQTT_CLEAN_START_FIRST_ONLY, ProtocolVersion
 from ferromqtt.outcomes import OutgoingQueue
 from ferromqtt.properties import has_any
@@ -309,12 +309,18 @@ class Internals:
             raise
 
     async def _open_outbox(self, outbox: Outbox) -> None:
-        """Take up what the outbox holds: each time, as another client may have had it meanwhile."""
+        """Take up what the outbox holds, or go on with it when the client is entered again."""
         from ferromqtt._outbox import opened  # noqa: PLC0415 - for those who have one
 
         folder = await opened(outbox, self.options.identifier or "")
         self.options.identifier = folder.client_identifier
-        self.core.configure(folder, **self.core_options())
+        if not self._was_entered:
+            self.core.configure(folder, **self.core_options())
+        elif not self.core.take_up_outbox(folder):
+            raise MqttError(
+                "Another client has had the outbox since this one was left, and has what was here: "
+                "make a new client"
+            )
 
     async def wait(self, waiter: Any) -> Any:  # noqa: ANN401 - any call's future
         """Wait for a call that was just accepted; tell the core when it is given up."""

@@ -96,6 +96,44 @@ def test_a_client_is_entered_again_with_what_it_left(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_messages_that_were_not_read_are_there_when_a_client_is_entered_again(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        async with TestBroker(listen=False) as broker:
+            client = client_of(broker, Outbox(tmp_path / "outbox"))
+            async with client:
+                await client.wait_connected()
+                await client.subscribe("t", qos=2)
+                await client.publish("t", "1", qos=2)
+                await broker.idle()
+            async with client:
+                await client.wait_connected()
+                await client.publish("t", "2", qos=2)
+                assert await payloads(client, 2) == ["1", "2"]
+
+    asyncio.run(main())
+
+
+def test_a_client_is_not_entered_again_when_another_one_had_its_outbox(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+
+    async def main() -> None:
+        async with TestBroker(listen=False) as broker:
+            client = client_of(broker, outbox)
+            async with client:
+                await (await client.enqueue("t", 1, 1))
+            async with client_of(broker, outbox) as other:
+                await (await other.enqueue("t", 2, 1))
+            with pytest.raises(MqttError, match="Another client has had the outbox"):
+                async with client:
+                    pass
+            async with client_of(broker, outbox):
+                pass
+
+    asyncio.run(main())
+
+
 def test_an_identifier_is_made_once_and_kept(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox")
 

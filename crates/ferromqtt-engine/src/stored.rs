@@ -144,6 +144,11 @@ impl<T: Tokens> Engine<T> {
         self.end_all_stored_waits();
     }
 
+    /// The store that was [closed](Self::store_closed) is open again, and has what it had.
+    pub const fn store_opened(&mut self) {
+        self.stored.is_closed = false;
+    }
+
     /// Reports what a store says of itself: [`Fact::StoreFull`](crate::Fact::StoreFull) and
     /// [`Fact::StoreDamaged`](crate::Fact::StoreDamaged).
     pub fn report_store(&mut self, fact: Fact) {

@@ -105,6 +105,26 @@ impl OpenedOutbox {
         self.store.lock_descriptor()
     }
 
+    /// How many times the folder was written to since it was made: see [`RunningOutbox::frames`].
+    pub fn frames(&self) -> u64 {
+        self.store.stats().frames
+    }
+
+    /// Goes on with an engine that an outbox of this folder was closed with, and that has all that the folder has: nobody has
+    /// [written](Self::frames) to it since.
+    ///
+    /// # Errors
+    /// The system starts no thread.
+    pub fn resume<T: Tokens>(
+        self,
+        engine: &mut Engine<T>,
+        wake: StoreWaker,
+    ) -> Result<RunningOutbox, StoreError> {
+        let running = Self::run(self.store, self.lost, wake)?;
+        engine.store_opened();
+        Ok(running)
+    }
+
     /// Opens the outgoing queue of an engine with what waits here, and starts the thread of the store. `wake` is called by that
     /// thread when [`RunningOutbox::settle`] has something to do; it must return soon.
     ///
@@ -120,13 +140,21 @@ impl OpenedOutbox {
         let queue = (self.outbox).queue_options(ends_with_process(engine.core().options()));
         let stored = self.waiting.into_iter();
         engine.open_outgoing_queue(queue, stored.map(|it| stored_message(it, now, wall)));
+        Self::run(self.store, self.lost, wake)
+    }
+
+    fn run(
+        store: OpenedStore,
+        lost: Vec<u64>,
+        wake: StoreWaker,
+    ) -> Result<RunningOutbox, StoreError> {
         let woken = Arc::new(AtomicBool::new(true)); // there may be damage to report
         let flag = Arc::clone(&woken);
-        let store = self.store.start(Some(Arc::new(move || {
+        let store = store.start(Some(Arc::new(move || {
             flag.store(true, Ordering::Release);
             wake();
         })))?;
-        Ok(RunningOutbox::new(Box::new(store), woken, self.lost))
+        Ok(RunningOutbox::new(Box::new(store), woken, lost))
     }
 }
 

@@ -50,6 +50,9 @@ impl RunningOutbox {
     /// before its callers hear what follows from that, and when the store has woken the driver. Returns whether there may be
     /// more to transmit, or to do, since: then call it again after that.
     pub fn settle<T: Tokens>(&mut self, engine: &mut Engine<T>, now: Instant) -> bool {
+        if self.is_closing {
+            return false; // what changes from now on is for the next outbox of this engine
+        }
         let woken = self.woken.swap(false, Ordering::AcqRel);
         if woken {
             self.hear(engine, now);
@@ -83,6 +86,12 @@ impl RunningOutbox {
             engine.store_closed();
         }
         closed
+    }
+
+    /// How many times the folder was written to since it was made, once it is closed: as many when it is opened again, if nobody
+    /// else had it meanwhile.
+    pub fn frames(&self) -> u64 {
+        self.store.stats().frames
     }
 
     fn hear<T: Tokens>(&mut self, engine: &mut Engine<T>, now: Instant) {
@@ -189,9 +198,6 @@ impl RunningOutbox {
 
     fn fail<T: Tokens>(&mut self, engine: &mut Engine<T>) {
         self.behind.clear();
-        if self.is_closing {
-            return; // nothing is sent any more
-        }
         if std::mem::replace(&mut self.has_failed, true) {
             return;
         }

@@ -82,7 +82,9 @@ pub(crate) struct Core {
     /// The outbox, from the beginning of the first connection to its closing.
     pub(crate) outbox: Option<OutboxLink>,
     /// One that is open, for the next beginning.
-    opened_outbox: Option<OpenedOutbox>,
+    pub(crate) opened_outbox: Option<OpenedOutbox>,
+    /// How often its folder had been written to when the client was left last: what is here is what is there.
+    pub(crate) left_frames: Option<u64>,
     /// The bounds of the outgoing queue, until that is opened for the first message.
     queue_options: Option<OutgoingQueueOptions>,
     /// When to warn that the queue of received messages grows long.
@@ -130,6 +132,7 @@ impl Core {
             pending_warning: PendingWarning::default(),
             outbox: None,
             opened_outbox: None,
+            left_frames: None,
             queue_options: None,
             backlog: Backlog::default(),
             max_calls: usize::MAX,

@@ -88,6 +88,20 @@ pub(crate) struct OutboxLink {
     lock: i32,
 }
 
+/// Has a client that was left take up its outbox again. Returns `false`, and does nothing, when somebody has written to the folder
+/// since.
+pub(crate) fn take_up_again(slf: &Bound<'_, Core>, folder: &OutboxFolder) -> bool {
+    let Some(opened) = folder.take() else {
+        return false;
+    };
+    let mut core = slf.lock();
+    let unchanged = core.left_frames == Some(opened.frames());
+    if unchanged {
+        core.opened_outbox = Some(opened);
+    }
+    unchanged
+}
+
 /// Starts an outbox, before its engine starts.
 pub(crate) fn start(core: &mut Core, opened: OpenedOutbox, now: Instant) -> PyResult<()> {
     let lock = opened.lock_descriptor();
@@ -97,7 +111,10 @@ pub(crate) fn start(core: &mut Core, opened: OpenedOutbox, now: Instant) -> PyRe
     let wake = move || {
         let _ = (&waker).write(&[0]); // where it is full, the loop has not read yet
     };
-    let running = opened.start(&mut core.engine, now, Arc::new(wake));
+    let running = match core.left_frames {
+        Some(_) => opened.resume(&mut core.engine, Arc::new(wake)),
+        None => opened.start(&mut core.engine, now, Arc::new(wake)),
+    };
     let running = running.map_err(|error| failed(&error))?;
     core.outbox = Some(OutboxLink {
         running,
@@ -149,10 +166,13 @@ pub(crate) fn close(slf: &Bound<'_, Core>) -> PyResult<bool> {
     let mut core = slf.lock();
     let core = &mut *core;
     core.engine.release_all_queued();
-    let closed = match &mut core.outbox {
-        Some(outbox) => outbox.running.close(&mut core.engine, now),
-        None => true,
+    let Some(outbox) = &mut core.outbox else {
+        return Ok(true);
     };
+    let closed = outbox.running.close(&mut core.engine, now);
+    if closed {
+        core.left_frames = Some(outbox.running.frames());
+    }
     Ok(closed)
 }
 

@@ -217,6 +217,11 @@ impl<D: Disk> StoreLog<D> {
         self.write(frame)
     }
 
+    /// How many frames were written since the store was made.
+    pub(crate) const fn frames(&self) -> u64 {
+        self.next_frame - 1
+    }
+
     /// Has all that was written survive a power cut.
     ///
     /// # Errors

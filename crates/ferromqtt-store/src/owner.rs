@@ -359,7 +359,10 @@ impl<D: Disk> FilesOwner<D> {
         self.write_queue()?;
         self.tidy(StoreLog::tidy_now)?;
         self.log.sync()?;
-        self.log.seal()
+        self.log.seal()?;
+        let stats = self.log.stats();
+        self.shared.publish(|_, shown| *shown = stats);
+        Ok(())
     }
 }
 

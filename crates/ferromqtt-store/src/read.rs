@@ -92,6 +92,8 @@ pub struct StoreStats {
     pub disk_bytes: u64,
     /// How many files they are.
     pub segments: usize,
+    /// Frames written since the store was made: as many as before when nobody has changed it.
+    pub frames: u64,
     /// Messages that took this or that way since the store was made.
     pub counters: StoreCounters,
 }
@@ -299,6 +301,7 @@ impl<D: Disk> StoreLog<D> {
             in_flight: self.state.sends.len(),
             disk_bytes: self.segments.values().map(|meta| meta.length).sum(),
             segments: self.segments.len(),
+            frames: self.frames(),
             counters: self.state.counters,
         }
     }

@@ -49,6 +49,11 @@ impl Core {
 
     // The outbox, for `ferromqtt._outbox`.
 
+    /// Takes up an outbox again that this client was left with. Returns whether nobody has changed it since.
+    fn take_up_outbox(slf: &Bound<'_, Self>, folder: &OutboxFolder) -> bool {
+        outbox::take_up_again(slf, folder)
+    }
+
     /// What the loop is to watch for the outbox.
     fn outbox_descriptor(slf: &Bound<'_, Self>) -> Option<i32> {
         outbox::descriptor(slf)

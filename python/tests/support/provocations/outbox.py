@@ -44,6 +44,16 @@ async def open_as_another(world: World) -> None:
             pass
 
 
+@provokes(OUTBOX, "Another client has had")
+async def enter_behind_another(world: World) -> None:
+    async with TestBroker(listen=False) as broker:
+        outbox = Outbox(world.file("outbox-again"))
+        client, other = (Client(broker, protocol=5, outbox=outbox) for _ in range(2))
+        for it in (client, other, client):
+            async with it:
+                await (await it.enqueue("a", "x", 1))
+
+
 @provokes(OUTBOX, "who may write to the folder")
 async def open_a_file(world: World) -> None:
     await asyncio.to_thread(Path(world.file("outbox-file")).touch)
