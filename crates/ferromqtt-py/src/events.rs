@@ -15,12 +15,19 @@ use crate::call_result;
 use crate::core::Core;
 use crate::failure::End;
 use crate::hand_over;
+use crate::identifiers;
 use crate::lines;
 use crate::readers;
 
 /// Settles the engine, and hands out what follows from that: to be called when the driver has called the engine.
 pub(crate) fn pump(slf: &Bound<'_, Core>, now: Instant) -> PyResult<()> {
-    slf.lock().engine.settle(now);
+    let mut core = slf.lock();
+    core.engine.settle(now);
+    let keeps_identifiers = core.keeps_identifiers;
+    drop(core);
+    if keeps_identifiers {
+        identifiers::report(slf)?;
+    }
     authenticate(slf, now)?;
     hand_out(slf)?;
     let sink = slf.read().sink(slf.py());

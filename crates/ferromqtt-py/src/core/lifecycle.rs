@@ -60,6 +60,8 @@ pub(super) fn begin(
         std::mem::replace(&mut core.clock, clock),
     );
     core.home = Some(Home::here());
+    let keeps = core.keeps_identifiers;
+    core.engine.keep_identifiers(keeps);
     core.engine.start(now);
     core.engine.begin_attempt(address);
     drop(core);
