@@ -15,6 +15,7 @@ mod calls;
 mod certificates;
 mod clock;
 mod connecting;
+mod once;
 mod options;
 mod page;
 mod properties;
