@@ -70,6 +70,9 @@ class Protocol(LoggingCore):
     authenticator: Callable[[bytes], bytes | Awaitable[bytes]] | None = None
     """Answers the server's Authentication Data in an enhanced authentication."""
 
+    on_identifier: Callable[[int, str, int], None] | None = None
+    """Called with what has become of the Packet Identifiers that exactly-once handlers keep."""
+
     connector: Connector | None = None
     """Opens transports."""
 
@@ -360,6 +363,10 @@ class Protocol(LoggingCore):
         if entering is not None and not entering.done():
             entering.set_result(None)
         self._report_state()
+
+    def _on_identifier(self, sequence: int, kind: str, identifier: int) -> None:
+        if self.on_identifier is not None:
+            self.on_identifier(sequence, kind, identifier)
 
     def _settle_attempt(self) -> None:
         answer, self._answer = self._answer, None

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Unpack, cast
 
 from ferromqtt import _checks, _handler_checks, _keywords
@@ -27,7 +27,7 @@ from ferromqtt.exceptions import MqttError
 from ferromqtt.types import SubscriptionTopic
 
 if TYPE_CHECKING:
-    from ferromqtt._once.route import OnceRoute
+    from ferromqtt._once.route import OnceRoute, OpenedRoute
 
 __all__ = ["Router"]
 
@@ -73,10 +73,12 @@ class _Route:
 class _Run:
     """One run of a router."""
 
-    def __init__(self, routes: list[_Route], client: Client) -> None:
+    def __init__(self, routes: list[_Route], client: Client, *, serves: bool) -> None:
         self.internals = internals_of(client)
         _check_names(self.internals, routes)
-        self.sources = [(route, self._source(route, client)) for route in routes]
+        self.sources = [(route, self._source(route, client, serves)) for route in routes]
+        self.kept: dict[OnceRoute, OpenedRoute] = {}
+        """The stores of handlers without a key, which are open before the client is."""
         self.is_stopped = False
         self.messages: list[_Messages] = []
         self.end: MqttError | None = None
@@ -85,10 +87,10 @@ class _Run:
         """How many messages lay in each queue then: they are handled before the router ends."""
 
     @staticmethod
-    def _source(route: _Route, client: Client) -> _Source:
+    def _source(route: _Route, client: Client, serves: bool) -> _Source:
         try:
             if route.once is not None:
-                route.once.check(internals_of(client))
+                route.once.check(internals_of(client), serves=serves)
             return route.source(client)
         except (TypeError, ValueError) as error:
             error.add_note(f"It is an argument of the handler {route}.")
@@ -270,8 +272,9 @@ class Router:
             topics: The filters, as for `on`.
             store: The database: see `ferromqtt.once`.
             key: Returns what identifies a message: a str, int, bytes or UUID, of at most 255
-                characters as a text. Whoever publishes a message twice gives both the same key. It
-                is needed: the Packet Identifiers of QoS 2 are not enough yet.
+                characters as a text. Whoever publishes a message twice gives both the same key.
+                None is for messages of QoS 2 alone: each is known by its Packet Identifier in the
+                session, until the server has let go of it. It needs `qos=2`, and `serve`.
             batch: How many messages share a transaction at most. It never waits for more than are
                 there.
             retries: How often a handler that has raised is called again, at once.
@@ -281,16 +284,17 @@ class Router:
                 error as for `on`.
             keep_keys_for: Seconds for which rows are kept: by default a week. It must be longer
                 than a message can be on its way, from the first time that it is published to the
-                last one.
+                last one. Without a key it means nothing.
             name: Tells the rows of this handler from those of others in the same table. Default:
                 the Client Identifier and the filters. To be given where these may change, and for
-                a Shared Subscription.
+                a Shared Subscription. Without a key the Client Identifier is always a part of it.
             qos: As for `Client.subscription`: 1 (the default) or 2.
             keywords: As for `on`, without `ack` and `overflow`, since no message may be lost, and
                 `concurrency`, since a connection is used by one handler at a time.
 
         Raises:
-            ValueError: There is no filter or no key, or an argument is out of its range.
+            ValueError: There is no filter, an argument is out of its range, or there is no key and
+                less than QoS 2 or a Shared Subscription is asked for.
             TypeError: An argument has the wrong type, or what is decorated cannot be called, or is
                 a coroutine function and the store runs in a thread.
         """
@@ -303,7 +307,7 @@ class Router:
         _handler_checks.check_count("batch", batch, 1)
         _handler_checks.check_count("retries", retries, 0)
         terms = route.Options(key, batch, retries, on_failure, keep_keys_for, name).checked()
-        route.check_topics(topics, name, qos)
+        route.check_topics(topics, name, qos, has_key=key is not None)
         subscribed: SubscriptionKeywords = {
             **keywords,
             "qos": qos,
@@ -403,11 +407,11 @@ class Router:
             raise _checks.wrong_type("started", "an asyncio.Event", event)
         if not self._routes:
             raise ValueError("The router has no handlers: decorate them with its methods")
-        run = _Run(self._routes, client)
+        run = _Run(self._routes, client, serves=entering is client)
         self._runs.append(run)
         try:
             await self._subscribe(run)
-            async with entering:
+            async with _keeping_identifiers(run), entering:
                 await self._run(run, started)
         finally:
             self._runs.remove(run)
@@ -470,7 +474,9 @@ class Router:
         """
         batches = messages.batches(once.terms.batch)
         has_warned = False
-        async with once.opened(run.internals) as opened:
+        kept = run.kept.get(once)
+        opening = once.opened(run.internals) if kept is None else contextlib.nullcontext(kept)
+        async with opening as opened:
             while True:
                 _check_cancelled()
                 try:
@@ -482,10 +488,12 @@ class Router:
                         raise  # as in `_work`
                     run.finish(end)
                     return
-                has_warned = has_warned or once.warn_of_qos_0(run.internals, batch)
+                has_warned = has_warned or once.warn_of_qos(run.internals, batch)
                 handled = await opened.handle(batch)
                 for message in batch[: handled.count]:
                     message.ack()
+                for message in handled.doubtful:
+                    once.warn_of_doubt(run.internals, message)
                 for error, message in handled.dead:
                     await self._report(run.internals, route, message, error)
                 if handled.failure is not None:
@@ -554,6 +562,35 @@ class Router:
             left if is_unacknowledged(message) else "",
             error=error,
         )
+
+
+@contextlib.asynccontextmanager
+async def _keeping_identifiers(run: _Run) -> AsyncIterator[None]:
+    """Let handlers without a key commit what becomes of identifiers, from before CONNECT on."""
+    found = [route.once for route, _ in run.sources if route.once is not None]
+    keeping = [once for once in found if once.keeps_identifiers]
+    if not keeping:
+        yield
+        return
+    from ferromqtt._once.identifiers import Identifiers  # noqa: PLC0415 - most routers have none
+
+    identifiers = Identifiers(run.internals.core)
+    with _alone() as failed:
+        async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+            tasks: list[asyncio.Task[None]] = []
+            for once in keeping:
+                ledger = identifiers.ledger()
+                opened = await stack.enter_async_context(once.opened(run.internals, ledger))
+                run.kept[once] = opened
+                tasks.append(group.create_task(opened.keep_up(ledger)))
+            identifiers.begin()
+            try:
+                yield
+            finally:
+                identifiers.end()
+                for task in tasks:
+                    task.cancel()
+    failed.check()
 
 
 def _check_cancelled() -> None:

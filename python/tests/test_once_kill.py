@@ -20,7 +20,7 @@ from ferromqtt import blocking
 from support.mosquitto import Mosquitto
 
 TESTS = Path(__file__).parent
-KILLS = int(os.environ.get("FERROMQTT_KILLS", "8"))
+KILLS = int(os.environ.get("FERROMQTT_KILLS", "10"))
 ORDERS = int(os.environ.get("FERROMQTT_ORDERS", "120"))
 WINDOW = 100
 """So many messages mosquitto sends before it waits for acknowledgements."""
@@ -55,6 +55,18 @@ def life(chance: random.Random, batch: int) -> Life:
     return Life(kind, chance.randint(1, most), NEVER)
 
 
+class Handling(NamedTuple):
+    """How the program handles its messages."""
+
+    qos: int
+    batch: int
+    known_by: str
+    """What tells messages from others: a key, or the Packet Identifier."""
+
+    def __str__(self) -> str:
+        return f"qos{self.qos}-{self.batch}-{self.known_by}"
+
+
 class Outcome(NamedTuple):
     """What the database holds in the end, and what it took."""
 
@@ -63,15 +75,14 @@ class Outcome(NamedTuple):
     redeliveries: int
 
 
-def play(
-    port: int, path: Path, qos: int, batch: int, where: str, *, remembers: bool, seed: int
-) -> Outcome:
+def play(port: int, path: Path, handling: Handling, where: str, *, remembers: bool) -> Outcome:
     """Kill the program at random until it has been killed often enough, and all is handled.
 
     Often enough is until so many messages were sent again, or without the row that remembers until
     one was handled twice: how many kills that takes depends on how fast the machine is.
     """
-    chance = random.Random(seed)
+    qos, batch, known_by = handling
+    chance = random.Random(f"{qos + batch}{known_by}")
 
     def is_enough() -> bool:
         if kills < KILLS:
@@ -94,7 +105,7 @@ def play(
                 publisher.publish("orders", str(number), qos=qos)
             published += more
             end = Life("-", 1, NEVER) if is_enough() else life(chance, batch)
-            events = run(port, path, qos, batch, where, end, published, remembers=remembers)
+            events = run(port, path, handling, where, end, published, remembers=remembers)
             redeliveries += events.count(b"d")
             kills += 1
     handled = rows(path)
@@ -116,8 +127,7 @@ def left(path: Path, published: int) -> int:
 def run(
     port: int,
     path: Path,
-    qos: int,
-    batch: int,
+    handling: Handling,
     where: str,
     end: Life,
     published: int,
@@ -125,7 +135,9 @@ def run(
     remembers: bool,
 ) -> bytes:
     """Run the program until it is killed, or has nothing left; return what happened."""
-    arguments = [port, path, qos, batch, end.kind, end.count, where, "yes" if remembers else "no"]
+    qos, batch, known_by = handling
+    does = "yes" if remembers else "no"
+    arguments = [port, path, qos, batch, end.kind, end.count, where, does, known_by]
     package = Path(ferromqtt.__file__).parents[1]
     with subprocess.Popen(
         [sys.executable, "-m", "support.once_worker", *map(str, arguments)],
@@ -148,29 +160,29 @@ def run(
     return events
 
 
-BATCHES = [(qos, batch) for qos in (1, 2) for batch in (1, 100)]
+HANDLINGS = [
+    Handling(qos, batch, known_by)
+    for qos, known_by in ((1, "key"), (2, "key"), (2, "identifier"))
+    for batch in (1, 100)
+]
 
 
 @pytest.mark.parametrize("where", ["loop", "thread"])
-@pytest.mark.parametrize(("qos", "batch"), BATCHES)
+@pytest.mark.parametrize("handling", HANDLINGS, ids=str)
 def test_each_message_is_handled_once_by_a_program_that_is_killed(
-    wide_mosquitto: Mosquitto, tmp_path: Path, qos: int, batch: int, where: str
+    wide_mosquitto: Mosquitto, tmp_path: Path, handling: Handling, where: str
 ) -> None:
-    outcome = play(
-        wide_mosquitto.port, tmp_path / "db", qos, batch, where, remembers=True, seed=qos + batch
-    )
-    print(f"QoS {qos}, batch {batch}, {where}: {len(outcome.handled)} messages, {outcome[1:]}")
+    outcome = play(wide_mosquitto.port, tmp_path / "db", handling, where, remembers=True)
+    print(f"{handling}, {where}: {len(outcome.handled)} messages, {outcome[1:]}")
     assert len(outcome.handled) == len(set(outcome.handled))
     assert outcome.kills >= KILLS
     assert outcome.redeliveries >= KILLS
 
 
-@pytest.mark.parametrize(("qos", "batch"), BATCHES)
+@pytest.mark.parametrize("handling", HANDLINGS, ids=str)
 def test_without_the_row_that_remembers_messages_are_handled_twice(
-    wide_mosquitto: Mosquitto, tmp_path: Path, qos: int, batch: int
+    wide_mosquitto: Mosquitto, tmp_path: Path, handling: Handling
 ) -> None:
     """What shows that the test above would find it."""
-    outcome = play(
-        wide_mosquitto.port, tmp_path / "db", qos, batch, "loop", remembers=False, seed=qos + batch
-    )
+    outcome = play(wide_mosquitto.port, tmp_path / "db", handling, "loop", remembers=False)
     assert len(outcome.handled) > len(set(outcome.handled))

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -78,6 +78,16 @@ class Memory:
         old = [row for row in self.db["handled"] if row[0] == handler and row[2] < before]
         for row in old[:most]:
             self.db["handled"].remove(row)
+
+    async def release_identifiers(self, handler: str, identifiers: Sequence[str] | None) -> None:
+        rows = self.db["handled"]
+        gone = [
+            row
+            for row in rows
+            if row[0] == handler and (identifiers is None or row[1] in identifiers)
+        ]
+        for row in gone:
+            rows.remove(row)
 
     async def bury(self, letter: once.DeadLetter) -> None:
         self.db["letters"].append(letter)

@@ -31,7 +31,7 @@ async def later(_message: Message, _db: sqlite3.Connection) -> None:
     [
         ((), {}, ValueError, "A handler needs a filter: @router.exactly_once"),
         ((print,), {}, TypeError, "write @router.exactly_once"),
-        (("a",), {"key": None}, ValueError, "needs key=.*Packet Identifiers of QoS 2"),
+        (("a",), {"key": None}, ValueError, "without key= needs qos=2: at QoS 1 a Packet Ident"),
         (("a",), {"key": "id"}, TypeError, "key must be a function"),
         (("a",), {"key": later}, TypeError, "key must be a function of the message, and not async"),
         (("a",), {"batch": 0}, ValueError, "batch must be 1 or more, not 0"),

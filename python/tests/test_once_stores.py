@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from ferromqtt import Message, Router, once
+from ferromqtt.testing import PacketKind
 from support import once_stores
 from support.loops import run_watched
 from support.once import Db, Running, key, running
@@ -81,6 +82,41 @@ def test_messages_are_handled_once_and_dead_letters_kept(
             assert rows.execute(f"SELECT {row} FROM ferromqtt_dead_letters") == [
                 ("2", "orders", 1, "{}", "ValueError: no such dish")
             ]
+
+    play(main)
+
+
+async def until(is_so: Callable[[], object]) -> None:
+    """Wait until something is so that another connection to the database has to say."""
+    while not is_so():  # noqa: ASYNC110 - a database has no events
+        await asyncio.sleep(0.01)
+
+
+def test_identifiers_are_kept_until_they_are_released(opened: tuple[Open, str, Rows]) -> None:
+    open_store, url, rows = opened
+
+    async def main() -> None:
+        async with open_store(url) as case:
+            await create(case)
+            router = Router()
+            router.exactly_once("orders", store=case.store, key=None, qos=2)(case.insert)
+            broker = memory_broker()
+            held = broker.sends(PacketKind.PUBREL).hold()
+            async with running(broker, router) as world:
+                await until(lambda: world.session.subscriptions)  # that waits for a commit
+                for payload in ("1:soup", "2:bread"):
+                    await broker.publish("orders", payload, qos=2)
+                await until(lambda: rows.remembered() == ["1", "2"])
+                held.remove()
+                held.release()
+                await until(lambda: not rows.remembered())
+                held = broker.sends(PacketKind.PUBREL).hold()
+                await broker.publish("orders", "3:rice", qos=2)
+                await until(lambda: rows.remembered() == ["3"])
+            broker.forget_session("worker")
+            async with running(broker, router):
+                await until(lambda: not rows.remembered())
+            assert rows.orders() == [b"1:soup", b"2:bread", b"3:rice"]
 
     play(main)
 

@@ -1,7 +1,8 @@
 //! Messages that the application acknowledges.
 
 use ferromqtt_proto::{
-    Acknowledge, AcknowledgeError, DeliveryId, PacketId, Properties, QoS, QueueId, ReasonCode,
+    Acknowledge, AcknowledgeError, DeliveryId, JournalEntry, PacketId, Properties, QoS, QueueId,
+    ReasonCode,
 };
 
 use crate::{Engine, Tokens};
@@ -40,5 +41,22 @@ impl<T: Tokens> Engine<T> {
     /// Who acknowledges the messages of a queue from now on.
     pub fn set_acknowledge(&mut self, queue: QueueId, acknowledge: Acknowledge) {
         self.core.set_acknowledge(queue, acknowledge);
+    }
+
+    /// Whether the application keeps the Packet Identifiers of received QoS 2 messages from the next connection on: see
+    /// [`Client::keep_identifiers`](ferromqtt_proto::Client::keep_identifiers).
+    pub fn keep_identifiers(&mut self, keep: bool) {
+        self.core.keep_identifiers(keep);
+    }
+
+    /// The next change of identifiers that the application keeps: see
+    /// [`Client::poll_identifier_change`](ferromqtt_proto::Client::poll_identifier_change).
+    pub fn poll_identifier_change(&mut self) -> Option<JournalEntry> {
+        self.core.poll_identifier_change()
+    }
+
+    /// The application has on record all changes of identifiers up to this one.
+    pub fn identifiers_written(&mut self, sequence: u64) {
+        self.core.identifiers_written(sequence);
     }
 }

@@ -75,6 +75,8 @@ pub(crate) struct Core {
     pub(crate) is_cut: bool,
     /// The program acknowledges messages itself.
     pub(crate) manual_ack: bool,
+    /// Exactly-once handlers keep the identifiers of QoS 2 messages, from the next connection on.
+    pub(crate) keeps_identifiers: bool,
     /// How many calls may wait before a warning is logged.
     pub(crate) pending_calls_threshold: usize,
     /// When it is.
@@ -128,6 +130,7 @@ impl Core {
             spare_step: None,
             message_sink: None,
             manual_ack: false,
+            keeps_identifiers: false,
             pending_calls_threshold: 10,
             pending_warning: PendingWarning::default(),
             outbox: None,

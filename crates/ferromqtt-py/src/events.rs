@@ -15,6 +15,7 @@ use crate::call_result;
 use crate::core::Core;
 use crate::failure::End;
 use crate::hand_over;
+use crate::identifiers;
 use crate::lines;
 use crate::readers;
 
@@ -23,9 +24,13 @@ pub(crate) fn pump(slf: &Bound<'_, Core>, now: Instant) -> PyResult<()> {
     let mut core = slf.lock();
     core.engine.settle(now);
     let more = core.settle_outbox(now);
+    let keeps_identifiers = core.keeps_identifiers;
     drop(core);
     if more {
         Core::schedule_flush(slf)?;
+    }
+    if keeps_identifiers {
+        identifiers::report(slf)?;
     }
     authenticate(slf, now)?;
     hand_out(slf)?;

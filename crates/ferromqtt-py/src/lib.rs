@@ -24,6 +24,7 @@ mod gate;
 mod hand_over;
 mod home;
 mod hooks;
+mod identifiers;
 mod interpreter;
 mod lines;
 mod link;

@@ -195,6 +195,7 @@ mod link;
 mod log;
 mod messages;
 mod numbers;
+mod once;
 mod options;
 mod options_error;
 #[cfg(not(feature = "outbox"))]
@@ -265,6 +266,7 @@ pub use ferromqtt_transport::WebSocketError;
 pub use ferromqtt_transport::{HostError, UrlError};
 pub use futures_core::Stream;
 pub use messages::Messages;
+pub use once::{ExactlyOnce, OnceError, OnceStore};
 pub use options::Options;
 #[cfg(feature = "tls")]
 pub use options_error::TlsError;

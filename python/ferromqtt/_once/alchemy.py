@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Generic, TypeVar
 
 from ferromqtt import _checks
 from ferromqtt._once.errors import OpenTransactionError, SavepointGoneError
 from ferromqtt._once.postgres import is_transaction_rollback
+from ferromqtt._once.sql import portions
 from ferromqtt._once.store import DeadLetter, Tables, is_inserted, settled
 
 C = TypeVar("C")
@@ -179,6 +181,18 @@ class AlchemyTransactions(Generic[C]):
         is_old = (table.c.handler == handler) & (table.c.handled_at < before)
         old = sa.select(*primary).where(is_old).limit(most)
         await self._execute(sa.delete(table).where(sa.tuple_(*primary).in_(old)), None)
+
+    async def release_identifiers(self, handler: str, identifiers: Sequence[str] | None) -> None:
+        """As the protocol says."""
+        import sqlalchemy as sa  # noqa: PLC0415 - imported already
+
+        table = self._tables.handled
+        all_of_handler = sa.delete(table).where(table.c.handler == handler)
+        if identifiers is None:
+            await self._execute(all_of_handler, None)
+            return
+        for some in portions(identifiers):
+            await self._execute(all_of_handler.where(table.c.message_key.in_(some)), None)
 
     async def bury(self, letter: DeadLetter) -> None:
         """As the protocol says."""

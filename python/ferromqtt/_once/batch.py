@@ -20,6 +20,7 @@ from ferromqtt._once.errors import (
     StoreFailedError,
     TransactionEndedError,
 )
+from ferromqtt._once.identifiers import Change
 from ferromqtt._once.store import DeadLetter, Transactions
 
 D = TypeVar("D")
@@ -30,6 +31,8 @@ _TRIES = 3
 """How often a batch is begun that another transaction has made fail."""
 _FORGET_EVERY = 100
 """So many rows are inserted before old ones are looked for, of which twice as many may go."""
+_CONNECTING = "connecting"
+"""In place of an identifier: a CONNECT is on its way, or was when a program ended."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +42,25 @@ class OnceTerms:
     handler: Callable[..., object]
     shown: str
     """The handler and its filters, for texts."""
-    key: Callable[[Any], object]
+    key: Callable[[Any], object] | None
+    """None: messages of QoS 2 are known by their Packet Identifiers."""
     batch: int
     retries: int
     dead_letter: bool
     keep_keys_for: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """What one transaction is about."""
+
+    messages: Sequence[Message]
+    now: int
+    """Seconds since 1970."""
+    identifiers: Sequence[str | None] = ()
+    """Of each message, for a handler without a key."""
+    changes: Sequence[Change] = ()
+    """What has become of identifiers before these messages came."""
 
 
 @dataclasses.dataclass
@@ -53,8 +70,29 @@ class Handled:
     count: int = 0
     """So many are handled or dead letters, and committed: they are to be acknowledged."""
     dead: list[tuple[Exception, Message]] = dataclasses.field(default_factory=list)
+    doubtful: list[Message] = dataclasses.field(default_factory=list)
+    """These are handled, and may have been before: nobody knows whether their identifiers are
+    those of a session that is lost."""
     failure: HandlerFailedError | None = None
     """Why the next one is not, and the handler stops."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Doubt:
+    """Whether the identifiers on record may be those of a session that the server has lost."""
+
+    is_open: bool = False
+    """A CONNECT is on record, and no answer to it."""
+    stays: bool = False
+    """Another one was, when the program began: which session that one met is lost with its
+    program."""
+
+    def covers(self, message: Message, identifier: str | None) -> bool:
+        """Tell whether a message is new although its identifier is on record.
+
+        The server would have set DUP on the one that the identifier is of (MQTT-3.3.1-1).
+        """
+        return self.is_open and identifier is not None and not message.dup
 
 
 class Abandoned(Exception):  # noqa: N818 - the run is over, and nobody sees this
@@ -72,9 +110,11 @@ class OnceBatches(Generic[D]):
         """That of the message at hand, if it has a valid one."""
         self._inserted = 0
         """Rows since old ones were looked for."""
+        self._doubt = Doubt()
+        """As it is on record."""
         self._is_abandoned = False
 
-    async def handle(self, messages: Sequence[Message], now: int) -> Handled:
+    async def handle(self, batch: Batch) -> Handled:
         """Handle messages in a transaction.
 
         Raises:
@@ -85,20 +125,22 @@ class OnceBatches(Generic[D]):
         """
         for _ in range(_TRIES - 1):
             try:
-                return await self._handle(messages, now)
+                return await self._handle(batch)
             except StoreFailedError as error:
                 cause = error.__cause__
                 if cause is None or not self._transactions.may_try_again(cause):
                     raise
-        return await self._handle(messages, now)
+        return await self._handle(batch)
 
-    async def _handle(self, messages: Sequence[Message], now: int) -> Handled:
-        handled = Handled()
+    async def _handle(self, batch: Batch) -> Handled:
+        handled, now = Handled(), batch.now
         try:
             await self._begin()
-            for message in messages:
+            doubt = await self._apply(batch.changes, now)
+            for index, message in enumerate(batch.messages):
                 self._check_abandoned()
-                error = await self._one(message, now)
+                key = self._key_of(message, batch, index)
+                error = await self._one(message, key, now, doubt, handled)
                 if error is not None and not self._terms.dead_letter:
                     handled.failure = self._failed(message, error)
                     break
@@ -106,9 +148,10 @@ class OnceBatches(Generic[D]):
                     await self._bury(message, error, now)
                     handled.dead.append((error, message))
                 handled.count += 1
-            if handled.count:
+            if handled.count or batch.changes:
                 await self._forget(now)
                 await self._commit()
+                self._doubt = doubt
             else:
                 await self._transactions.roll_back()
         except BaseException as error:
@@ -125,7 +168,43 @@ class OnceBatches(Generic[D]):
         """Close the connection, if the store has opened it."""
         await self._transactions.close()
 
-    async def _one(self, message: Message, now: int) -> Exception | None:
+    async def _apply(self, changes: Sequence[Change], now: int) -> Doubt:
+        """Put on record what has become of identifiers; return what is in doubt then."""
+        doubt = self._doubt
+        released: list[str] = []
+        for change in changes:
+            if change.kind == "released":
+                released.append(str(change.identifier))
+                continue
+            await self._release_identifiers(released)
+            released.clear()
+            if change.kind == "connecting":
+                is_first = await self._remember(_CONNECTING, now)
+                doubt = Doubt(is_open=True, stays=doubt.stays or not is_first)
+            elif change.kind == "lost":
+                await self._release_identifiers(None)
+                doubt = Doubt()
+            elif not doubt.stays:
+                await self._release_identifiers([_CONNECTING])
+                doubt = Doubt()
+        await self._release_identifiers(released)
+        return doubt
+
+    def _key_of(self, message: Message, batch: Batch, index: int) -> Callable[[], str | None]:
+        """Return what finds the key of a message: code of the user's, or its identifier."""
+        if self._terms.key is None:
+            return lambda: batch.identifiers[index]
+        key = self._terms.key
+        return lambda: key_text(key(message))
+
+    async def _one(
+        self,
+        message: Message,
+        key: Callable[[], str | None],
+        now: int,
+        doubt: Doubt,
+        handled: Handled,
+    ) -> Exception | None:
         """Handle a message, unless it is remembered; return what it has raised at its last try."""
         failure = None
         for _ in range(self._terms.retries + 1):
@@ -133,9 +212,10 @@ class OnceBatches(Generic[D]):
             await self._do("set a savepoint", self._transactions.savepoint)
             self._key = None
             try:
-                self._key = key_text(self._terms.key(message))
-                is_new = await self._remember(self._key, now)
-                if is_new:
+                self._key = key()
+                is_inserted = self._key is not None and await self._remember(self._key, now)
+                is_doubtful = not is_inserted and doubt.covers(message, self._key)
+                if is_inserted or is_doubtful or self._key is None:
                     await self._call(message)
                 await self._release(message)
             except (StoreFailedError, TransactionEndedError):
@@ -144,7 +224,9 @@ class OnceBatches(Generic[D]):
                 await self._roll_back_to(message, error)
                 failure = error
             else:
-                self._inserted += is_new
+                self._inserted += is_inserted
+                if is_doubtful:
+                    handled.doubtful.append(message)
                 return None
         return failure
 
@@ -171,8 +253,18 @@ class OnceBatches(Generic[D]):
 
         return bool(await self._do("insert the row that remembers a message", insert))
 
+    async def _release_identifiers(self, identifiers: list[str] | None) -> None:
+        if identifiers == []:
+            return
+
+        async def delete() -> None:
+            await self._transactions.release_identifiers(self._name, identifiers)
+
+        await self._do("delete the identifiers of messages", delete)
+
     async def _bury(self, message: Message, error: Exception, now: int) -> None:
-        letter = dead_letter(self._name, self._key, message, error, now)
+        key = None if self._terms.key is None else self._key
+        letter = dead_letter(self._name, key, message, error, now)
 
         async def insert() -> None:
             if self._key is not None:
@@ -183,8 +275,8 @@ class OnceBatches(Generic[D]):
         self._inserted += self._key is not None
 
     async def _forget(self, now: int) -> None:
-        if self._inserted < _FORGET_EVERY:
-            return
+        if self._terms.key is None or self._inserted < _FORGET_EVERY:
+            return  # an identifier goes when the server has released it, however old it is
         before, most = max(0, int(now - self._terms.keep_keys_for)), 2 * self._inserted
 
         async def delete() -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import inspect
+import json
 import math
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, NamedTuple, Protocol, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 from ferromqtt import _checks
 from ferromqtt._internals import Internals
 from ferromqtt._native import Message
 from ferromqtt._once.batch import (
     Abandoned,
+    Batch,
     Handled,
     OnceBatches,
     OnceTerms,
@@ -23,6 +26,7 @@ from ferromqtt._once.batch import (
     has_surrogates,
 )
 from ferromqtt._once.errors import StoreFailedError
+from ferromqtt._once.identifiers import Ledger
 from ferromqtt._once.store import Store, Transactions, run_without_waiting
 from ferromqtt._once.worker import Worker
 from ferromqtt.options import ProtocolVersion
@@ -51,7 +55,7 @@ class Options(NamedTuple):
         """Check them, and return them.
 
         Raises:
-            ValueError: One is out of its range, or there is no key.
+            ValueError: One is out of its range.
             TypeError: One has the wrong type.
         """
         checked_key(self.key)
@@ -77,7 +81,7 @@ class Options(NamedTuple):
         return OnceTerms(
             handler,
             shown,
-            cast("Callable[[Any], object]", self.key),
+            cast("Callable[[Any], object] | None", self.key),
             self.batch,
             self.retries,
             self.on_failure == "dead_letter",
@@ -102,16 +106,34 @@ class OnceRoute:
 
     def name(self, internals: Internals) -> str:
         """Return the name of the handler, by which the table tells it from others."""
-        if self._name is not None:
-            return self._name
-        return " ".join(
-            [internals.options.identifier or "", *map(str, map(filter_of, self._topics))]
-        )
+        identifier = internals.options.identifier or ""
+        filters = list(map(str, map(filter_of, self._topics)))
+        if self.keeps_identifiers:
+            # They mean nothing beside another client's, nor beside keys.
+            rest = self._name or " ".join(filters)
+            return f"{json.dumps(identifier)} {rest} by Packet Identifier"
+        return self._name if self._name is not None else " ".join([identifier, *filters])
 
-    def check(self, internals: Internals) -> None:
+    @property
+    def keeps_identifiers(self) -> bool:
+        """Whether the handler has no key, and knows messages by their Packet Identifiers."""
+        return self.terms.key is None
+
+    def check(self, internals: Internals, *, serves: bool) -> None:
         """Raise ValueError for a client with which messages would be lost."""
         options = internals.options
         handler = self.terms.shown
+        if self.keeps_identifiers and not serves:
+            raise ValueError(
+                f"The exactly-once handler {handler} has no key=, and needs router.serve(client): "
+                "the Packet Identifiers of a session that the server has lost are deleted before "
+                "the client goes on"
+            )
+        if self.keeps_identifiers and options.protocol == ProtocolVersion.V31:
+            raise ValueError(
+                f"The exactly-once handler {handler} has no key=, and needs MQTT 3.1.1 or 5.0: a "
+                "server of 3.1 does not say whether it has lost the session"
+            )
         if internals.entered:
             raise ValueError(
                 f"The exactly-once handler {handler} begins too late: the client is entered, and "
@@ -140,25 +162,49 @@ class OnceRoute:
                 f"since the server sends again what was not acknowledged: give Client {keep}"
             )
 
-    def warn_of_qos_0(self, internals: Internals, messages: Sequence[Message]) -> bool:
-        """Warn if the server would not send one of these messages again; return whether it did."""
+    def warn_of_qos(self, internals: Internals, messages: Sequence[Message]) -> bool:
+        """Warn if one of these messages may be handled more or less than once; return whether."""
         topic = next((message.topic for message in messages if message.qos == 0), None)
+        if topic is not None:
+            internals.core.warn(
+                "The exactly-once handler %s gets a message of QoS 0, to %s: it is handled at most "
+                "once, since the server does not send it again. Publish with QoS 1 or 2, and see "
+                "whether the server has granted that",
+                self.terms.shown,
+                topic,
+            )
+            return True
+        if not self.keeps_identifiers:
+            return False
+        topic = next((message.topic for message in messages if message.qos == 1), None)
         if topic is None:
             return False
         internals.core.warn(
-            "The exactly-once handler %s gets a message of QoS 0, to %s: it is handled at most "
-            "once, since the server does not send it again. Publish with QoS 1 or 2, and see "
-            "whether the server has granted that",
+            "The exactly-once handler %s has no key=, and gets a message of QoS 1, to %s: it may "
+            "be handled more than once. Publish with QoS 2, and see whether the server has granted "
+            "that, or give the handler a key=",
             self.terms.shown,
             topic,
         )
         return True
 
+    def warn_of_doubt(self, internals: Internals, message: Message) -> None:
+        """Warn of a message that may have been handled before, in a session that is lost."""
+        internals.core.warn_of_repeating(
+            "The exactly-once handler %s may have handled a message to %s twice: the server may "
+            "have lost the session and not said so, and uses the Packet Identifier of a message "
+            "that was not released",
+            self.terms.shown,
+            message.topic,
+        )
+
     @contextlib.asynccontextmanager
-    async def opened(self, internals: Internals) -> AsyncIterator[_Opened]:
+    async def opened(
+        self, internals: Internals, ledger: Ledger | None = None
+    ) -> AsyncIterator[OpenedRoute]:
         """Open the store for a run."""
         kind = _InThread if self._store.in_thread else _OnLoop
-        opened: _Opened = kind(self, internals)
+        opened: OpenedRoute = kind(self, internals, ledger)
         try:
             yield opened
         finally:
@@ -188,47 +234,84 @@ class OnceRoute:
         return found[1]
 
 
-class _Opened(Protocol):
+class OpenedRoute(abc.ABC):
     """The store of a handler, in one run."""
 
-    async def handle(self, messages: Sequence[Message]) -> Handled: ...
-
-    async def close(self) -> None: ...
-
-
-class _OnLoop:
-    """A connection of the program's, used where the program runs."""
-
-    def __init__(self, route: OnceRoute, internals: Internals) -> None:
+    def __init__(self, route: OnceRoute, internals: Internals, ledger: Ledger | None) -> None:
         self._route = route
         self._internals = internals
+        self._ledger = ledger
         self._batches: OnceBatches[Any] | None = None
 
     async def handle(self, messages: Sequence[Message]) -> Handled:
-        async with self._route.lock:
-            if self._batches is None:
-                self._batches = await self._route.open(self._internals)
-            return await self._batches.handle(messages, wall_time())
+        """Handle messages in a transaction, behind what has become of identifiers before."""
+        ledger = self._ledger
+        async with self._lock:
+            if ledger is None:
+                return await self._commit(Batch(messages, wall_time()))
+            # Both as it is now: a session that is lost from here on ends behind this transaction.
+            identifiers = ledger.identifiers.of(messages)
+            batch = Batch(messages, wall_time(), identifiers, ledger.pending)
+            if not messages and not batch.changes:
+                return Handled()
+            handled = await self._commit(batch)
+            ledger.confirm(batch.changes)
+            return handled
+
+    async def keep_up(self, ledger: Ledger) -> None:
+        """Commit what becomes of identifiers while no batch of messages does; does not return."""
+        while True:
+            await ledger.wait()
+            await self.handle(())
+
+    @property
+    @abc.abstractmethod
+    def _lock(self) -> asyncio.Lock:
+        """What keeps transactions apart that use one connection."""
+
+    @abc.abstractmethod
+    async def _commit(self, batch: Batch) -> Handled:
+        """Handle a batch where the connection is used."""
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Close the connection, if the store has opened it."""
+
+
+class _OnLoop(OpenedRoute):
+    """A connection of the program's, used where the program runs."""
+
+    @property
+    def _lock(self) -> asyncio.Lock:
+        return self._route.lock
+
+    async def _commit(self, batch: Batch) -> Handled:
+        if self._batches is None:
+            self._batches = await self._route.open(self._internals)
+        return await self._batches.handle(batch)
 
     async def close(self) -> None:
         """The connection is the program's."""
 
 
-class _InThread:
+class _InThread(OpenedRoute):
     """A connection that is opened, used and closed in a thread of its own."""
 
-    def __init__(self, route: OnceRoute, internals: Internals) -> None:
-        self._route = route
-        self._internals = internals
+    def __init__(self, route: OnceRoute, internals: Internals, ledger: Ledger | None) -> None:
+        super().__init__(route, internals, ledger)
+        self._own_lock = asyncio.Lock()
         self._worker: Worker | None = None
-        self._batches: OnceBatches[Any] | None = None
         self._is_abandoned = False
         self._hangs = False
 
-    async def handle(self, messages: Sequence[Message]) -> Handled:
+    @property
+    def _lock(self) -> asyncio.Lock:
+        return self._own_lock
+
+    async def _commit(self, batch: Batch) -> Handled:
         if self._worker is None:
             self._worker = Worker(f"ferromqtt once: {self._route.terms.shown}")
-        job = self._submit(self._handle, messages, wall_time())
+        job = self._submit(self._handle, batch)
         try:
             return await asyncio.shield(job)
         except asyncio.CancelledError:
@@ -238,13 +321,13 @@ class _InThread:
     def _submit(self, call: Callable[..., Any], *arguments: object) -> asyncio.Future[Any]:
         return asyncio.get_running_loop().run_in_executor(self._worker, call, *arguments)
 
-    def _handle(self, messages: Sequence[Message], now: int) -> Handled:
+    def _handle(self, batch: Batch) -> Handled:
         """Run in the thread."""
         if self._batches is None:
             self._batches = run_without_waiting(self._route.open(self._internals))
         if self._is_abandoned:
             raise Abandoned
-        return run_without_waiting(self._batches.handle(messages, now))
+        return run_without_waiting(self._batches.handle(batch))
 
     async def _abandon(self, job: asyncio.Future[Handled]) -> None:
         """Wait until the thread has rolled back, unless the handler hangs."""
@@ -289,11 +372,14 @@ def filter_of(topic: SubscriptionTopic) -> object:
     return topic[0] if isinstance(topic, tuple) else topic
 
 
-def check_topics(topics: Sequence[SubscriptionTopic], name: str | None, qos: object) -> None:
+def check_topics(
+    topics: Sequence[SubscriptionTopic], name: str | None, qos: object, *, has_key: bool
+) -> None:
     """Check what only exactly-once handlers ask of their filters.
 
     Raises:
-        ValueError: One is subscribed to with QoS 0, or is shared and there is no name.
+        ValueError: One is subscribed to with QoS 0, or is shared and there is no name; or there is
+            no key, and it is shared or subscribed to with less than QoS 2.
     """
     for topic in topics:
         own = topic[1] if isinstance(topic, tuple) and len(topic) > 1 else qos
@@ -302,6 +388,17 @@ def check_topics(topics: Sequence[SubscriptionTopic], name: str | None, qos: obj
             raise ValueError(
                 "An exactly-once handler needs QoS 1 or 2: the server does not send again what it "
                 "has sent with QoS 0"
+            )
+        if not has_key and isinstance(own, int) and own == 1:
+            raise ValueError(
+                "An exactly-once handler without key= needs qos=2: at QoS 1 a Packet Identifier is "
+                "free again after the acknowledgement, and only something in the message tells it "
+                "from others, such as key=lambda message: message.value['id']"
+            )
+        if not has_key and str(filter_of(topic)).startswith("$share/"):
+            raise ValueError(
+                "An exactly-once handler of a Shared Subscription needs key=: the message that one "
+                "program leaves comes to another under another Packet Identifier"
             )
         if name is None and str(filter_of(topic)).startswith("$share/"):
             raise ValueError(
@@ -314,15 +411,10 @@ def checked_key(key: object) -> None:
     """Check the function that identifies a message.
 
     Raises:
-        ValueError: There is none.
         TypeError: It is no function.
     """
     if key is None:
-        raise ValueError(
-            "An exactly-once handler needs key=, a function that returns what identifies a "
-            "message, such as key=lambda message: message.value['id']: the Packet Identifiers of "
-            "QoS 2 alone are not enough yet"
-        )
+        return
     if not callable(key) or inspect.iscoroutinefunction(key):
         raise _checks.wrong_type("key", "a function of the message, and not async", key)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from ferromqtt._once.store import DeadLetter, Tables, is_inserted, settled
@@ -10,6 +11,8 @@ from ferromqtt._once.store import DeadLetter, Tables, is_inserted, settled
 C = TypeVar("C")
 
 SAVEPOINT = "ferromqtt_once"
+MOST_IDENTIFIERS = 500
+"""An SQLite from before 2020 has 999 parameters for a statement."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +79,15 @@ class Statements:
         return f"DELETE FROM {table} WHERE (handler, message_key) IN ({old})"  # noqa: S608 - as above
 
     @property
+    def release_all(self) -> str:
+        """Delete all rows of a handler."""
+        return f"DELETE FROM {self.tables.handled} WHERE handler = {self.mark}"  # noqa: S608 - as above
+
+    def release(self, count: int) -> str:
+        """Delete the rows of a handler that have one of so many keys."""
+        return f"{self.release_all} AND message_key IN ({self._marks(count)})"
+
+    @property
     def bury(self) -> str:
         """Insert a dead letter."""
         names = [field.name for field in dataclasses.fields(DeadLetter)]
@@ -85,6 +97,14 @@ class Statements:
 
     def _marks(self, count: int) -> str:
         return ", ".join([self.mark] * count)
+
+
+def portions(identifiers: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Return as many at a time as one statement of any database has parameters for."""
+    return (
+        identifiers[first : first + MOST_IDENTIFIERS]
+        for first in range(0, len(identifiers), MOST_IDENTIFIERS)
+    )
 
 
 def row(letter: DeadLetter) -> tuple[object, ...]:
@@ -99,6 +119,7 @@ class StatementTransactions(Generic[C]):
         self.db = connection
         self._connection: Any = connection
         self._owned = owned
+        self._statements = statements
         self._remember, self._forget = statements.remember, statements.forget
         self._bury = statements.bury
 
@@ -138,6 +159,14 @@ class StatementTransactions(Generic[C]):
     async def forget(self, handler: str, before: int, most: int) -> None:
         """As the protocol says."""
         await self._run(self._forget, handler, before, most)
+
+    async def release_identifiers(self, handler: str, identifiers: Sequence[str] | None) -> None:
+        """As the protocol says."""
+        if identifiers is None:
+            await self._run(self._statements.release_all, handler)
+            return
+        for some in portions(identifiers):
+            await self._run(self._statements.release(len(some)), handler, *some)
 
     async def bury(self, letter: DeadLetter) -> None:
         """As the protocol says."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from ferromqtt import _checks
@@ -43,8 +43,9 @@ class DeadLetter:
 class Transactions(Protocol[D_co]):
     """One connection to a database, as exactly-once handlers use it: what `Store.open` returns.
 
-    Four statements are about the two tables: `remember`, `forget`, `bury`, and the one that makes
-    them, which is the application's affair. The others control the transaction. For a store that is
+    Five statements are about the two tables: `remember`, `forget`, `release_identifiers`, `bury`,
+    and the one that makes them, which is the application's affair. The others control the
+    transaction. For a store that is
     used in a thread none of them may suspend: they are `async def`, and await nothing that waits.
 
     What they raise stops the handler with `StoreFailedError`, but for `SavepointGoneError`.
@@ -108,6 +109,13 @@ class Transactions(Protocol[D_co]):
 
     async def forget(self, handler: str, before: int, most: int) -> None:
         """Delete at most `most` rows of a handler that were inserted before a time."""
+
+    async def release_identifiers(self, handler: str, identifiers: Sequence[str] | None) -> None:
+        """Delete the rows of a handler without a key that have these keys; None is all of them.
+
+        The keys are Packet Identifiers, whose messages the server has let go of. A row that is not
+        there is no error. Only handlers without a key call it.
+        """
 
     async def bury(self, letter: DeadLetter) -> None:
         """Insert the row of a dead letter."""

@@ -1,7 +1,8 @@
 """A program with an exactly-once handler, which kills itself: `test_once_kill.py` runs it.
 
 It writes a byte for each thing that happens: `k` or, for a message that was sent before, `d` when
-the key is asked for, `h` when the handler has inserted its row, `b` before a commit and `c` after.
+the key is asked for or the identifier is read, `h` when the handler has inserted its row, `b`
+before a commit and `c` after.
 """
 
 import asyncio
@@ -9,9 +10,11 @@ import os
 import signal
 import sqlite3
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ferromqtt import Client, Message, Router, once
+from ferromqtt._once.identifiers import Identifiers
 from ferromqtt._once.sqlite import SqliteTransactions
 
 
@@ -49,6 +52,18 @@ def watch_commits(death: Death) -> None:
     SqliteTransactions.commit = watched  # type: ignore[method-assign]
 
 
+def watch_identifiers(death: Death) -> None:
+    """Let the program die when it reads the identifiers of a batch."""
+    identifiers_of = Identifiers.of
+
+    def watched(identifiers: Identifiers, messages: Sequence[Message]) -> list[str | None]:
+        for message in messages:
+            death.happened("d" if message.dup else "k")
+        return identifiers_of(identifiers, messages)
+
+    Identifiers.of = watched  # type: ignore[method-assign]
+
+
 def forget_to_remember() -> None:
     """Leave out the insert that remembers: the mistake that the test has to find."""
 
@@ -59,14 +74,16 @@ def forget_to_remember() -> None:
 
 
 async def main(
-    port: int, path: str, qos: int, batch: int, death: Death, *, in_thread: bool
+    port: int, path: str, qos: int, batch: int, death: Death, *, in_thread: bool, has_key: bool
 ) -> None:
     router = Router()
     store = once.sqlite((lambda: connect(path)) if in_thread else connect(path))
 
-    def key(message: Message) -> bytes:
+    def payload(message: Message) -> bytes:
         death.happened("d" if message.dup else "k")
         return message.payload
+
+    key: Callable[[Message], bytes] | None = payload if has_key else None
 
     @router.exactly_once("orders", store=store, key=key, qos=qos, batch=batch)
     def order(message: Message, db: sqlite3.Connection) -> None:
@@ -78,9 +95,20 @@ async def main(
 
 
 if __name__ == "__main__":
-    port, path, qos, batch, kind, count, where, remembers = sys.argv[1:]
+    port, path, qos, batch, kind, count, where, remembers, known_by = sys.argv[1:]
     if remembers == "no":
         forget_to_remember()
     fate = Death(kind, int(count))
     watch_commits(fate)
-    asyncio.run(main(int(port), path, int(qos), int(batch), fate, in_thread=where == "thread"))
+    watch_identifiers(fate)
+    asyncio.run(
+        main(
+            int(port),
+            path,
+            int(qos),
+            int(batch),
+            fate,
+            in_thread=where == "thread",
+            has_key=known_by == "key",
+        )
+    )

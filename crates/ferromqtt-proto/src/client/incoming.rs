@@ -312,7 +312,8 @@ impl Client {
             return Err(DecodeError::protocol("PUBREL came before PUBREC"));
         }
         let released = self.session.inbound.release(id);
-        let (reason, needed) = if released.is_some() {
+        // One that this process has not received may be the application's, from a process before it.
+        let (reason, needed) = if released.is_some() || self.session.journal.keeps() {
             let needed = self.record(true, || SessionChange::Released { packet_id: id });
             (ReasonCode::Success, needed)
         } else {

@@ -323,9 +323,10 @@ impl Client {
             let needs = self.session_lost();
             self.hold_until_session_end_is_recorded(needs);
         }
+        let is_kept = self.session.journal.keeps();
         if is_doubtful {
             self.session.inbound.doubt();
-        } else if resumes {
+        } else if resumes && !self.session.inbound.is_in_doubt(is_kept) {
             self.session.journal.record_resumed();
         }
         self.open_claims(now, resumes);

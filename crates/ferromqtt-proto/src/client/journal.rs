@@ -38,7 +38,7 @@ impl Client {
 
     /// Whether the store of one direction [has failed](Self::journal_failed), and has not begun again.
     pub const fn store_has_failed(&self, direction: Direction) -> bool {
-        self.session.journal.has_failed(direction)
+        self.session.journal.store_has_failed(direction)
     }
 
     /// The store cannot put entries of one direction on record any more. Reported by [`Event::StoreFailed`], and from now on
@@ -56,6 +56,9 @@ impl Client {
             return;
         }
         self.events.push_back(Event::StoreFailed { direction });
+        if direction == Direction::Received && self.session.journal.keeps() {
+            return; // nothing waits for it
+        }
         if let Some(connection) = &mut self.connection {
             connection.held.store_failed(direction);
         }
@@ -78,6 +81,9 @@ impl Client {
         direction: Direction,
     ) -> (u64, Vec<SessionChange>) {
         let sequence = self.session.journal.begin(direction);
+        if direction == Direction::Received && self.session.journal.keeps() {
+            return (sequence, Vec::new()); // the application has them
+        }
         if let Some(connection) = &mut self.connection {
             let journal = &self.session.journal;
             connection.held.begin_record(direction, sequence, journal);
@@ -123,7 +129,7 @@ impl Client {
 
     /// Records that CONNECT goes out, if the answer can make received identifiers meaningless. Returns what it waits for.
     pub(super) fn record_connecting(&mut self) -> SessionNeeds {
-        if self.session.inbound.is_empty() {
+        if self.session.inbound.is_empty() && !self.session.journal.keeps() {
             return SessionNeeds::default();
         }
         SessionNeeds {
@@ -166,7 +172,7 @@ impl Client {
         (self.connection.as_ref()).is_some_and(|connection| connection.held.has_publishes())
     }
 
-    fn release_held(&mut self) {
+    pub(super) fn release_held(&mut self) {
         let version = self.options.protocol;
         if let Some(connection) = &mut self.connection {
             connection.release_held(&self.session.journal, version);

@@ -13,6 +13,7 @@ mod filter_request;
 mod filter_requests;
 mod held_publish;
 mod hold_back;
+mod identifiers;
 mod incoming;
 mod input;
 mod journal;
@@ -142,6 +143,7 @@ impl Client {
         options.check()?;
         session.check_identity(&options.client_identifier)?;
         session.inbox.bound_default(options.incoming);
+        session.journal.keep(false);
         session.journal.enable(options.journal);
         session.outbound.begin_client();
         (session.subscriptions).count_from(reconnect::mix(seed.rotate_left(32)));

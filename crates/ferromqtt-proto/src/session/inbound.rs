@@ -50,6 +50,13 @@ impl Inbound {
         self.doubted = self.connection;
     }
 
+    /// Whether an identifier is remembered that may be of a lost session. `is_kept`: the application remembers some that are not
+    /// known here, so that a doubt lasts until the session ends.
+    pub(crate) fn is_in_doubt(&self, is_kept: bool) -> bool {
+        let mut received = self.received.values();
+        self.doubted > 0 && (is_kept || received.any(|it| it.connection < self.doubted))
+    }
+
     /// Whether any identifier is remembered.
     pub(crate) fn is_empty(&self) -> bool {
         self.received.is_empty()
@@ -105,5 +112,6 @@ impl Inbound {
     pub(crate) fn clear(&mut self) {
         self.received.clear();
         self.open = Open::NONE;
+        self.doubted = 0;
     }
 }

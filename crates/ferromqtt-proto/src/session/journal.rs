@@ -164,6 +164,16 @@ pub(crate) struct Journal {
     /// Not handed to the store yet. As many as there are exchanges under way, since packets are held until they are, and
     /// messages accepted.
     entries: VecDeque<JournalEntry>,
+    /// The application keeps the identifiers of received messages, in place of a store: what becomes of them is in this row.
+    kept: Option<KeptRow>,
+}
+
+/// The row of received messages, as the application gets it (`docs/design/0065-identifiers-of-the-application.md`).
+#[derive(Debug, Default)]
+struct KeptRow {
+    row: JournalRow,
+    /// Not handed to the application yet.
+    entries: VecDeque<JournalEntry>,
 }
 
 impl Journal {
@@ -180,14 +190,54 @@ impl Journal {
         }
     }
 
+    /// From now on the application keeps the identifiers of received messages, or no longer. A store that had them forgets them:
+    /// it will not learn what becomes of them.
+    pub(crate) fn keep(&mut self, keep: bool) {
+        if keep == self.kept.is_some() {
+            return;
+        }
+        if keep {
+            let direction = Direction::Received;
+            self.record(false, || SessionChange::SessionLost { direction });
+        }
+        self.connecting = None;
+        self.kept = keep.then(KeptRow::default);
+    }
+
+    /// Whether the application keeps the identifiers of received messages.
+    pub(crate) const fn keeps(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// The next entry for the application.
+    pub(crate) fn poll_kept(&mut self) -> Option<JournalEntry> {
+        self.kept.as_mut()?.entries.pop_front()
+    }
+
+    /// The application has all changes up to `sequence`.
+    pub(crate) fn set_kept(&mut self, sequence: u64) {
+        if let Some(KeptRow { row, .. }) = &mut self.kept {
+            row.written = row.written.max(sequence.min(row.last));
+        }
+    }
+
+    /// The row that packets wait for.
     const fn row(&self, direction: Direction) -> &JournalRow {
+        match (direction, &self.kept) {
+            (Direction::Sent, _) => &self.sent,
+            (Direction::Received, None) => &self.received,
+            (Direction::Received, Some(kept)) => &kept.row,
+        }
+    }
+
+    const fn row_of_store(&self, direction: Direction) -> &JournalRow {
         match direction {
             Direction::Sent => &self.sent,
             Direction::Received => &self.received,
         }
     }
 
-    const fn row_mut(&mut self, direction: Direction) -> &mut JournalRow {
+    const fn row_of_store_mut(&mut self, direction: Direction) -> &mut JournalRow {
         match direction {
             Direction::Sent => &mut self.sent,
             Direction::Received => &mut self.received,
@@ -226,7 +276,7 @@ impl Journal {
 
     /// Records a change. Returns what packets that depend on it wait for.
     pub(crate) fn record(&mut self, holds: bool, change: impl FnOnce() -> SessionChange) -> Needed {
-        if !self.enabled {
+        if !self.enabled && !self.keeps() {
             return 0;
         }
         let change = change();
@@ -234,7 +284,16 @@ impl Journal {
             change,
             SessionChange::Releasing { .. } | SessionChange::Released { .. }
         );
-        let row = self.row_mut(change.direction());
+        let (row, entries) = match (change.direction(), &mut self.kept) {
+            // It is the application that has acknowledged the message, and so remembers it.
+            (Direction::Received, Some(_)) if matches!(change, SessionChange::Received { .. }) => {
+                return 0;
+            }
+            (Direction::Received, Some(KeptRow { row, entries })) => (row, entries),
+            _ if !self.enabled => return 0,
+            (Direction::Received, None) => (&mut self.received, &mut self.entries),
+            (Direction::Sent, _) => (&mut self.sent, &mut self.entries),
+        };
         let sequence = match row.has_failed {
             true => NEVER,
             false => row.last + 1,
@@ -244,7 +303,7 @@ impl Journal {
         }
         if !row.has_failed {
             row.last = sequence;
-            self.entries.push_back(JournalEntry {
+            entries.push_back(JournalEntry {
                 sequence,
                 change,
                 holds,
@@ -262,7 +321,7 @@ impl Journal {
             return needed;
         }
         let needed = self.record(true, || SessionChange::Connecting);
-        self.connecting = self.enabled.then_some(needed);
+        self.connecting = (self.enabled || self.keeps()).then_some(needed);
         needed
     }
 
@@ -285,7 +344,7 @@ impl Journal {
 
     /// An entry of this number was read from a store.
     pub(super) fn note_read(&mut self, direction: Direction, sequence: u64) {
-        let row = self.row_mut(direction);
+        let row = self.row_of_store_mut(direction);
         row.last = row.last.max(sequence);
         row.written = row.last;
     }
@@ -306,7 +365,7 @@ impl Journal {
 
     /// The store has all changes of a row up to `sequence`.
     pub(crate) fn set_written(&mut self, direction: Direction, sequence: u64) {
-        let row = self.row_mut(direction);
+        let row = self.row_of_store_mut(direction);
         if !row.has_failed {
             row.written = row.written.max(sequence.min(row.last));
         }
@@ -314,14 +373,19 @@ impl Journal {
 
     /// The store can put nothing of this row on record. Returns whether that is new.
     pub(crate) fn fail(&mut self, direction: Direction) -> bool {
-        if !self.enabled || self.row(direction).has_failed {
+        if !self.enabled || self.row_of_store(direction).has_failed {
             return false;
         }
-        self.row_mut(direction).has_failed = true;
+        self.row_of_store_mut(direction).has_failed = true;
         (self.entries).retain(|entry| entry.direction() != direction);
         true
     }
 
+    pub(crate) const fn store_has_failed(&self, direction: Direction) -> bool {
+        self.row_of_store(direction).has_failed
+    }
+
+    /// Whether no entry of a row that packets wait for can go on record.
     pub(crate) const fn has_failed(&self, direction: Direction) -> bool {
         self.row(direction).has_failed
     }
@@ -329,14 +393,14 @@ impl Journal {
     /// The store replaces this row by the state as it is now, as the entry whose number is returned.
     pub(crate) fn begin(&mut self, direction: Direction) -> Needed {
         (self.entries).retain(|entry| entry.direction() != direction);
-        let row = self.row_mut(direction);
+        let row = self.row_of_store_mut(direction);
         row.has_failed = false;
         row.last += 1;
         let sequence = row.last;
         if row.second_halves > row.written {
             row.second_halves = sequence;
         }
-        if direction == Direction::Received && self.connecting.is_some() {
+        if direction == Direction::Received && self.connecting.is_some() && !self.keeps() {
             self.connecting = Some(sequence);
         }
         sequence
@@ -347,9 +411,9 @@ impl Journal {
         needed <= self.row(direction).written
     }
 
-    /// The number given last in a row.
+    /// The number given last in a row of the store.
     pub(crate) const fn last(&self, direction: Direction) -> u64 {
-        self.row(direction).last
+        self.row_of_store(direction).last
     }
 
     /// What a PUBREL (of [`Direction::Sent`]) or PUBCOMP waits for that is sent again: its first one may be held.

@@ -30,6 +30,7 @@ mod expiry;
 mod fall_back;
 mod fixed_header;
 mod forgotten_queues;
+mod identifiers;
 mod incoming;
 mod journal;
 mod journal_order;

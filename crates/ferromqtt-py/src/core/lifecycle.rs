@@ -78,6 +78,8 @@ pub(super) fn begin(
         drop(previous);
         return Err(error);
     }
+    let keeps = core.keeps_identifiers;
+    core.engine.keep_identifiers(keeps);
     core.engine.start(now);
     core.engine.begin_attempt(address);
     drop(core);

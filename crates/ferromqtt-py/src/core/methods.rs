@@ -17,6 +17,7 @@ use crate::event_reader::EventReader;
 use crate::events;
 use crate::gate;
 use crate::hand_over;
+use crate::identifiers;
 use crate::message::Message;
 use crate::messages_iterator::MessagesIterator;
 use crate::operations;
@@ -543,6 +544,25 @@ impl Core {
     #[setter]
     fn set_manual_ack(slf: &Bound<'_, Self>, manual: bool) {
         acknowledge::set_manual(&mut slf.lock(), manual);
+    }
+
+    /// Whether exactly-once handlers keep the identifiers of QoS 2 messages, from the next connection on: `_on_identifier` is called
+    /// with what becomes of them.
+    #[setter]
+    fn set_keeps_identifiers(slf: &Bound<'_, Self>, keeps: bool) {
+        slf.lock().keeps_identifiers = keeps;
+    }
+
+    /// All changes of identifiers up to this one are on record.
+    fn identifiers_written(slf: &Bound<'_, Self>, sequence: u64) -> PyResult<()> {
+        let _inside = gate::enter_on(slf)?;
+        identifiers::written(slf, sequence)
+    }
+
+    /// Whether a message came in the session as it is now, and is not acknowledged.
+    fn is_of_session(slf: &Bound<'_, Self>, message: &Bound<'_, Message>) -> PyResult<bool> {
+        let _inside = gate::enter_on(slf)?;
+        Ok(identifiers::is_of_session(slf, message))
     }
 
     /// A queue of the user's own class has not taken this message: nobody will see it.

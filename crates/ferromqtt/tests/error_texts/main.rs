@@ -16,6 +16,7 @@ mod calls;
 mod certificates;
 mod clock;
 mod connecting;
+mod once;
 mod options;
 mod outbox;
 mod page;

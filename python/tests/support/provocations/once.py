@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from ferromqtt import Message, Router, once
 from ferromqtt._once import postgres, route
 from ferromqtt._once.store import Transactions
+from ferromqtt.testing import PacketKind
 from support.once import PERSISTENT, running
 from support.provocations.registry import LOG, ONCE, Given, World, provokes
 from support.virtual import memory_broker
@@ -164,6 +165,22 @@ refused("needs a client with a name", **OF_5, identifier=None, session_expiry_in
 refused("needs a session that outlives", **OF_5)
 
 
+@provokes(ONCE, "has no key=, and needs router.serve")
+async def _(_: World) -> None:
+    router = Router()
+    with store() as made:
+        router.exactly_once("orders", store=made, key=None, qos=2)(nothing)
+        await router.run(memory_broker().client(**PERSISTENT))
+
+
+@provokes(ONCE, "has no key=, and needs MQTT 3.1.1")
+async def _(_: World) -> None:
+    router = Router()
+    with store() as made:
+        router.exactly_once("orders", store=made, key=None, qos=2)(nothing)
+        await router.serve(memory_broker().client(**PERSISTENT, protocol=3))
+
+
 @provokes(ONCE, "begins too late")
 async def _(_: World) -> None:
     router = Router()
@@ -190,9 +207,10 @@ def wrong(part: str, topic: str = "orders", handler: Any = nothing, **keywords: 
         Router().exactly_once(topic, **given)(handler)
 
 
-wrong("needs key=", key=None)
+wrong("without key= needs qos=2", key=None)
+wrong("Shared Subscription needs key=", topic="$share/group/a", key=None, qos=2)
 wrong("needs QoS 1 or 2", qos=0)
-wrong("of a Shared Subscription", topic="$share/group/a")
+wrong("Shared Subscription needs name=", topic="$share/group/a")
 wrong("is a coroutine function", handler=later)
 wrong("on_failure must be", on_failure="drop")
 wrong("keep_keys_for must be", keep_keys_for=0)
@@ -262,6 +280,39 @@ async def _(_: World) -> None:
         async with running(memory_broker(), router) as world:
             await world.broker.publish("orders", "1", qos=0)
             await world.broker.idle()
+
+
+@provokes(LOG, "has no key=, and gets a message of QoS 1")
+async def _(_: World) -> None:
+    router = Router()
+    with store() as made:
+        router.exactly_once("orders", store=made, key=None, qos=2)(nothing)
+        async with running(memory_broker(), router) as world:
+            await asyncio.sleep(1)
+            await world.broker.publish("orders", "1", qos=1)
+            await world.broker.idle()
+
+
+@provokes(LOG, "may have handled a message to")
+async def _(_: World) -> None:
+    broker = memory_broker()
+    router = Router()
+    with store() as made:
+        router.exactly_once("orders", store=made, key=None, qos=2)(nothing)
+        held = broker.sends(PacketKind.PUBREL).hold()
+        async with running(broker, router):
+            await asyncio.sleep(1)
+            await broker.publish("orders", "1", qos=2)
+            await asyncio.sleep(1)
+        held.remove()
+        broker.forget_session("worker")
+        broker.sends(PacketKind.CONNACK).lose()
+        async with running(broker, router) as world:
+            await asyncio.wait([world.task])
+        async with running(broker, router):
+            await asyncio.sleep(1)  # it subscribes behind a commit
+            await broker.publish("orders", "2", qos=2)
+            await broker.idle()
 
 
 @provokes(LOG, "still runs in its thread")

@@ -1,0 +1,107 @@
+"""Packet Identifiers of QoS 2 messages, which handlers without a key keep in their database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ferromqtt._driver import Protocol
+from ferromqtt._native import Message
+
+_EXACTLY_ONCE = 2
+
+
+class Change(NamedTuple):
+    """What has become of identifiers, in a row in which nothing may be left out."""
+
+    sequence: int
+    kind: str
+    """`connecting`: the next answer of a server may be about another session. `resumed`: it was
+    not. `lost`: no identifier means anything any more. `released`: this one does not."""
+    identifier: int
+
+
+class Identifiers:
+    """What has become of identifiers in one run of a router, for its handlers without a key.
+
+    The client holds back what depends on a change until each handler has committed it: CONNECT,
+    PUBCOMP, and, after a lost session, nearly everything.
+    """
+
+    def __init__(self, core: Protocol) -> None:
+        self._core = core
+        self._ledgers: list[Ledger] = []
+        self._written = 0
+
+    def ledger(self) -> Ledger:
+        """Return the changes as one handler gets them; called before the client connects."""
+        ledger = Ledger(self)
+        self._ledgers.append(ledger)
+        return ledger
+
+    def begin(self) -> None:
+        """Have the client report changes, from its next connection on."""
+        self._core.on_identifier = self._on_identifier
+        self._core.keeps_identifiers = True
+
+    def end(self) -> None:
+        """Have it hold back nothing any more, from its next connection on."""
+        self._core.keeps_identifiers = False
+        self._core.on_identifier = None
+
+    def of(self, messages: Sequence[Message]) -> list[str | None]:
+        """Return the identifiers to remember, and None for messages that have none.
+
+        Those of a session that the server has lost mean nothing any more, and those of QoS 1 are
+        free again after the acknowledgement.
+        """
+        kept = (each.qos == _EXACTLY_ONCE and self._core.is_of_session(each) for each in messages)
+        return [
+            str(message.mid) if is_kept else None
+            for message, is_kept in zip(messages, kept, strict=True)
+        ]
+
+    def _on_identifier(self, sequence: int, kind: str, identifier: int) -> None:
+        for ledger in self._ledgers:
+            ledger.add(Change(sequence, kind, identifier))
+
+    def settle(self) -> None:
+        """Let go of what all handlers have committed."""
+        written = min(ledger.written for ledger in self._ledgers)
+        if written > self._written:
+            self._written = written
+            self._core.identifiers_written(written)
+
+
+class Ledger:
+    """The changes that one handler has not committed."""
+
+    def __init__(self, identifiers: Identifiers) -> None:
+        self.identifiers = identifiers
+        self.written = 0
+        """All changes up to the one with this number are committed."""
+        self._pending: list[Change] = []
+        self._added = asyncio.Event()
+
+    @property
+    def pending(self) -> tuple[Change, ...]:
+        """The changes, in their order."""
+        return tuple(self._pending)
+
+    def add(self, change: Change) -> None:
+        """Add a change."""
+        self._pending.append(change)
+        self._added.set()
+
+    async def wait(self) -> None:
+        """Wait until a change has been added since this was called."""
+        await self._added.wait()
+        self._added.clear()
+
+    def confirm(self, changes: Sequence[Change]) -> None:
+        """Note that these are committed: the first ones."""
+        if changes:
+            del self._pending[: len(changes)]
+            self.written = changes[-1].sequence
+            self.identifiers.settle()
