@@ -174,7 +174,7 @@ PARTS = (
     Part("pytest plugin", 698, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 12_109, ("crates/ferromqtt-testing/src",)),
-    Part("command line", 2_346, ("crates/ferromqtt-cli/src",)),
+    Part("command line", 2_356, ("crates/ferromqtt-cli/src",)),
 )
 
 _TEST_FILES = re.compile(r"^(tests?|.*_tests|tests_support)\.rs$")
