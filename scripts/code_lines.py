@@ -176,8 +176,13 @@ PARTS = (
     Part("Python, test tools", 3_586, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
     Part("pytest plugin", 698, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
+<<<<<<< HEAD
     Part("test broker", 12_126, ("crates/ferromqtt-testing/src",)),
     Part("command line", 2_420, ("crates/ferromqtt-cli/src",)),
+=======
+    Part("test broker", 12_109, ("crates/ferromqtt-testing/src",)),
+    Part("command line", 2_356, ("crates/ferromqtt-cli/src",)),
+>>>>>>> outbox-cli
 )
 
 _TEST_FILES = re.compile(r"^(tests?|.*_tests|tests_support)\.rs$")

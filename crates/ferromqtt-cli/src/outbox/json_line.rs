@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::terminal_text::is_hostile;
+use super::terminal_text::{is_harmless_ascii, is_hostile};
 
 pub(crate) struct JsonLine(String);
 
@@ -41,7 +41,7 @@ impl JsonLine {
     /// The line. Characters that a terminal would obey are escaped: they stand in texts alone.
     pub(crate) fn finish(self) -> String {
         let line = self.closed();
-        if !line.contains(is_hostile) {
+        if is_harmless_ascii(line.as_bytes()) || !line.contains(is_hostile) {
             return line;
         }
         let mut escaped = String::with_capacity(line.len());

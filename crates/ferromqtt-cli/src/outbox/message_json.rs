@@ -7,6 +7,7 @@ use ferromqtt_store::{QuarantineReason, ReadError, StoredInfo};
 
 use super::json_line::JsonLine;
 use super::listing::ListedMessage;
+use super::terminal_text::is_harmless_ascii;
 
 /// How far a message has come.
 pub(crate) const fn state(info: &StoredInfo) -> &'static str {
@@ -108,6 +109,9 @@ pub(crate) fn put_contents(line: &mut JsonLine, message: &ListedMessage, content
 /// Bytes that JSON holds as text without making much more of them.
 fn plain_text(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?;
+    if is_harmless_ascii(bytes) {
+        return Some(text);
+    }
     let is_layout = |character: char| matches!(character, '\t' | '\n' | '\r');
     let is_plain = |character: char| !character.is_control() || is_layout(character);
     text.chars().all(is_plain).then_some(text)

@@ -9,11 +9,11 @@ use crate::folder::{Folder, Ran, accepted, publish};
 
 const MESSAGES: u64 = 100_000;
 
-/// More than the memory that a command may have.
-const PAYLOAD: usize = 1_024;
+/// All of them are more than the memory that a command may have.
+const PAYLOAD: usize = 400;
 
 /// For all that a process has, its program and libraries included.
-const MOST_KIB: u32 = 64 << 10;
+const MOST_KIB: u32 = 32 << 10;
 
 fn many() -> Folder {
     let folder = Folder::new();
