@@ -160,29 +160,24 @@ _PYTHON_TOOLS = tuple(
 _TLS = (f"{RUST}/transport/tls",)
 
 PARTS = (
-    Part("core", 17_276, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 5_075, ("crates/ferromqtt-engine/src",)),
+    Part("core", 17_358, ("crates/ferromqtt-proto/src",)),
+    Part("engine", 5_088, ("crates/ferromqtt-engine/src",)),
     Part("recordings", 1_734, ("crates/ferromqtt-recording/src",)),
-    Part("outbox", 456, ("crates/ferromqtt-outbox/src",)),
-    Part("store", 4_393, ("crates/ferromqtt-store/src",)),
+    Part("outbox", 478, ("crates/ferromqtt-outbox/src",)),
+    Part("store", 4_401, ("crates/ferromqtt-store/src",)),
     Part("transport", 2_606, ("crates/ferromqtt-transport/src",)),
-    Part("tokio client, driver", 4_428, (RUST,), (*_RUST_FACE, *_TLS)),
+    Part("tokio client, driver", 4_637, (RUST,), (*_RUST_FACE, *_TLS)),
     Part("tokio client, TLS", 673, _TLS),
-    Part("tokio client, face", 2_510, _RUST_FACE),
-    Part("binding, driver", 5_624, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
-    Part("binding, face", 2_162, _BINDING_FACE),
-    Part("Python, driver", 4_953, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
-    Part("Python, face", 4_857, _PYTHON_FACE),
+    Part("tokio client, face", 2_512, _RUST_FACE),
+    Part("binding, driver", 5_704, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
+    Part("binding, face", 2_163, _BINDING_FACE),
+    Part("Python, driver", 5_220, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
+    Part("Python, face", 4_858, _PYTHON_FACE),
     Part("Python, test tools", 3_586, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
     Part("pytest plugin", 698, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-<<<<<<< HEAD
     Part("test broker", 12_126, ("crates/ferromqtt-testing/src",)),
-    Part("command line", 2_420, ("crates/ferromqtt-cli/src",)),
-=======
-    Part("test broker", 12_109, ("crates/ferromqtt-testing/src",)),
-    Part("command line", 2_356, ("crates/ferromqtt-cli/src",)),
->>>>>>> outbox-cli
+    Part("command line", 2_430, ("crates/ferromqtt-cli/src",)),
 )
 
 _TEST_FILES = re.compile(r"^(tests?|.*_tests|tests_support)\.rs$")

@@ -33,12 +33,12 @@ pub(crate) struct SendArguments {
 
 /// Messages that a client would send, and messages in quarantine.
 #[derive(Clone, Copy)]
-struct Waiting {
+struct ToSend {
     messages: u64,
     quarantined: u64,
 }
 
-impl Waiting {
+impl ToSend {
     fn read(arguments: &SendArguments) -> Result<Self, OutboxEnd> {
         let stats = StoreReader::open(&arguments.path)?.stats();
         Ok(Self {
@@ -52,13 +52,13 @@ pub(crate) fn run(arguments: &SendArguments) -> Result<ExitCode, OutboxEnd> {
     super::expect_store(&arguments.path)?;
     let options = Options::from_url(&arguments.url)
         .map_err(|error| OutboxEnd::Failed(format!("{error}; give the URL of a server")))?;
-    let before = Waiting::read(arguments)?;
+    let before = ToSend::read(arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| OutboxEnd::Failed(format!("cannot start: {error}")))?;
     runtime.block_on(send(options, arguments))?;
-    let after = Waiting::read(arguments)?;
+    let after = ToSend::read(arguments)?;
     let ended = before.messages.saturating_sub(after.messages);
     let kept = after.quarantined.saturating_sub(before.quarantined);
     let line = match kept {
