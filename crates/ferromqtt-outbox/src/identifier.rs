@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 
 const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Letters and digits that every server accepts (MQTT-3.1.3-5), and as many as that says: enough for 128 random bits.
+/// Letters and digits that every server accepts (section 3.1.3.1), and as many as that says: enough for 128 random bits.
 const LENGTH: usize = 22;
 
 pub(crate) fn random_identifier() -> String {
@@ -24,7 +24,7 @@ pub(crate) fn random_identifier() -> String {
 mod tests {
     use super::*;
 
-    /// MQTT-3.1.3-5.
+    /// Section 3.1.3.1.
     #[test]
     fn an_identifier_has_22_letters_and_digits_and_is_another_one_each_time() {
         let identifiers = [random_identifier(), random_identifier()];
