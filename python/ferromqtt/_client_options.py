@@ -111,6 +111,11 @@ class ClientOptions:
         if not isinstance(self.reconnect, bool | Reconnect | None):
             raise _checks.wrong_type("reconnect", "True, False or a Reconnect", self.reconnect)
         self.transport = _option_checks.checked_transport(self.transport)
+        if self.outbox is not None and self.outgoing_queue is not None:
+            raise ValueError(
+                "outbox and outgoing_queue are both given: leave out the latter, whose bounds the "
+                "former has."
+            )
         if self.broker is not None:
             _option_checks.check_memory(self)
         if self.profile is not None:

@@ -172,9 +172,12 @@ class Protocol(LoggingCore):
 
     async def close_outbox_and_wait(self) -> None:
         """Close the outbox, if there is one, so that another client may open it."""
+        if self.outbox is None:
+            return
+        if self.loop is not asyncio.get_running_loop() and not self.loop.is_closed():
+            return  # it is to be left there
         watch, self.outbox = self.outbox, None
-        if watch is not None:
-            await watch.close()
+        await watch.close()
 
     async def accepted(self) -> None:
         """Wait until a server has accepted a connection; raise when none will."""

@@ -289,7 +289,8 @@ class Internals:
         """Refuse new messages, and disconnect when all that was accepted has its outcome."""
         async with TURN_BEFORE_ERROR:
             check_timeout(timeout)
-            if not self.entered or self.core.state in ("disconnected", "connecting"):
+            begins = self.core.state == "connecting" and self.options.outbox is None
+            if not self.entered or begins or self.core.state == "disconnected":
                 raise draining() if self.core.is_draining else not_connected("Could not drain")
             return await drain(self.core, timeout)
 

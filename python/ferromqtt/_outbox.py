@@ -21,11 +21,16 @@ async def opened(outbox: Outbox, identifier: str) -> OutboxFolder:
     Raises:
         MqttError: It cannot be opened; the text says why.
     """
-    loop = asyncio.get_running_loop()
+    job = asyncio.get_running_loop().run_in_executor(None, _open, outbox, identifier)
     try:
-        return await loop.run_in_executor(None, _open, outbox, identifier)
+        return await asyncio.shield(job)
     except OSError as error:
         raise MqttError(f"Could not open the outbox: {error}") from None
+    except asyncio.CancelledError:
+        await asyncio.wait([job])  # the thread goes on: the folder is free again when this ends
+        if job.exception() is None:
+            job.result().close()
+        raise
 
 
 def _open(outbox: Outbox, identifier: str) -> OutboxFolder:
@@ -51,14 +56,8 @@ class OutboxWatch:
         self._descriptor = core.outbox_descriptor()
         self._waiter: asyncio.Future[None] | None = None
         if self._descriptor is not None:
-            loop.add_reader(self._descriptor, self._woken)
+            loop.add_reader(self._descriptor, core.outbox_woken)
             _watches.add(self)
-
-    def _woken(self) -> None:
-        self._core.outbox_woken()
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
 
     async def close(self) -> None:
         """Write what there is, and close the outbox: its folder is free then.
@@ -67,12 +66,24 @@ class OutboxWatch:
         """
         if self._descriptor is None:
             return
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # which is closed
+            self._loop = loop
+        loop.add_reader(self._descriptor, self._woken_to_close)
         try:
             while not self._core.close_outbox():
-                self._waiter = self._loop.create_future()
+                self._waiter = loop.create_future()
                 await self._waiter
+        except BaseException:
+            self._core.give_up_outbox()
+            raise
         finally:
             self.stop()
+
+    def _woken_to_close(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def stop(self) -> None:
         """Watch no more."""

@@ -66,6 +66,11 @@ class Outbox:
     def __post_init__(self) -> None:
         if not isinstance(self.path, str | os.PathLike):
             raise _checks.wrong_type("Outbox: path", "str or os.PathLike", self.path)
+        path = os.fspath(self.path)
+        if not isinstance(path, str):
+            raise _checks.wrong_type("Outbox: path", "a path that is a str", path)
+        if not path:
+            raise ValueError("Outbox: path must not be empty: give the name of a folder.")
         _checks.check_bounds("Outbox", self.maxsize, self.maxbytes, self.overflow, OVERFLOWS)
         if self.max_age is not None:
             _check_seconds("max_age", self.max_age)

@@ -45,6 +45,12 @@ class Published:
         return text
 
 
+def _retrieve(future: asyncio.Future[None]) -> None:
+    """Take the exception of a future that nobody waits for any more."""
+    if not future.cancelled():
+        future.exception()
+
+
 class Receipt:
     """A message that was accepted: awaiting it gives what became of the message.
 
@@ -84,7 +90,13 @@ class Receipt:
             MqttError: The outbox has failed first, or was closed without it.
             RuntimeError: The client has no outbox, or is not entered.
         """
-        await asyncio.shield(self._core.await_stored(self._key))
+        future = self._core.await_stored(self._key)
+        try:
+            # Shielded, since the native module completes it.
+            await asyncio.shield(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(_retrieve)
+            raise
 
     def __await__(self) -> Generator[Any, None, Published]:
         """Wait for the end of the message."""

@@ -2,7 +2,11 @@
 
 import asyncio
 import contextlib
+import gc
 import os
+import resource
+import signal
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ from ferromqtt import (
     MqttQuarantinedError,
     MqttQueueFullError,
     Outbox,
+    OutgoingQueue,
     ProtocolVersion,
     Published,
     Reconnect,
@@ -274,6 +279,167 @@ def test_without_reconnect_entering_waits_for_the_server(tmp_path: Path) -> None
     asyncio.run(main())
 
 
+@contextlib.asynccontextmanager
+async def full_disk() -> AsyncIterator[None]:
+    """Let no file of this process grow: a disk without space, as the system says it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_a_receipt_says_that_a_message_is_kept_only_when_it_is(tmp_path: Path, qos: int) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+
+    async def main() -> None:
+        async with away() as nobody:
+            async with client_of(nobody, outbox) as client:
+                stored = await client.enqueue("t", "1", qos)
+                await stored.stored()
+                async with full_disk():
+                    lost = [await client.enqueue("t", "y" * 500, qos)]
+                    with pytest.raises(MqttError, match="before the message was on record"):
+                        await lost[0].stored()
+            with pytest.raises(MqttKeptError):
+                await stored
+            with pytest.raises(MqttError) as raised:
+                await lost[0]
+            assert not isinstance(raised.value, MqttKeptError)
+            async with client_of(nobody, outbox) as client:
+                stats = client.outbox_stats()
+                assert stats is not None
+                assert stats.messages == 1
+
+    asyncio.run(main())
+
+
+def test_a_receipt_ends_when_no_connection_follows(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with TestBroker(listen=False) as broker:
+            broker.refuse_connections(0x86)
+            async with client_of(broker, Outbox(tmp_path / "outbox")) as client:
+                receipt = client.publish_nowait("t", "1", 1)
+                with pytest.raises(MqttKeptError):
+                    await receipt
+
+    asyncio.run(main())
+
+
+def test_a_client_that_was_left_is_not_held_by_what_it_keeps(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+
+    async def main() -> None:
+        async with away() as nobody:
+            client = client_of(nobody, outbox)
+            left = weakref.ref(client)
+            async with client:
+                await (await client.enqueue("t", "1", 1)).stored()
+            del client
+            await asyncio.sleep(0)
+            gc.collect()
+            assert left() is None
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_enter_leaves_the_folder_free(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+
+    async def main() -> None:
+        async with away() as nobody:
+            for turns in range(12):
+                client = client_of(nobody, outbox)
+                entering = asyncio.create_task(client.__aenter__())
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                entering.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await entering
+                    await client.__aexit__(None, None, None)
+                async with client_of(nobody, outbox):
+                    pass
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_leave_ends_all_waits(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with away() as nobody:
+            for turns in range(1, 12):  # at 0 it would not have begun
+                client = client_of(nobody, Outbox(tmp_path / f"outbox{turns}"))
+                await client.__aenter__()
+                receipt = await client.enqueue("t", "1", 1)
+                leaving = asyncio.create_task(client.__aexit__(None, None, None))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                leaving.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await leaving
+                with contextlib.suppress(MqttError):
+                    await receipt.stored()
+                with pytest.raises(MqttError):
+                    await receipt
+
+    asyncio.run(main())
+
+
+def test_a_client_is_left_in_another_run_of_a_loop(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    clients = []
+
+    async def enter() -> None:
+        async with away() as nobody:
+            client = client_of(nobody, outbox)
+            await client.__aenter__()
+            await (await client.enqueue("t", "1", 1)).stored()
+            clients.append(client)
+
+    async def leave() -> None:
+        await clients[0].__aexit__(None, None, None)
+        async with away() as nobody, client_of(nobody, outbox) as client:
+            stats = client.outbox_stats()
+            assert stats is not None
+            assert stats.messages == 1
+
+    asyncio.run(enter())
+    asyncio.run(leave())
+
+
+def test_a_client_is_not_left_from_another_loop(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with TestBroker(listen=False) as broker:
+            client = client_of(broker, Outbox(tmp_path / "outbox"))
+            async with client:
+                with pytest.raises(RuntimeError, match="another event loop"):
+                    await asyncio.to_thread(asyncio.run, client.__aexit__(None, None, None))
+                receipt = await client.enqueue("t", "1", 1)
+                await receipt.stored()
+                await receipt
+
+    asyncio.run(main())
+
+
+def test_an_outbox_is_drained_as_soon_as_there_is_a_server(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with TestBroker(listen=False) as broker:
+            broker.partition()
+            async with client_of(broker, Outbox(tmp_path / "outbox")) as client:
+                receipts = [await client.enqueue("t", number, 1) for number in range(3)]
+                draining = asyncio.create_task(client.drain())
+                await asyncio.sleep(0)
+                broker.heal()
+                assert (await draining).is_complete
+                for receipt in receipts:
+                    await receipt
+
+    asyncio.run(main())
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_leaves_the_outbox_to_its_parent(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox")
@@ -317,3 +483,7 @@ def test_wrong_arguments_are_refused(
         Outbox("outbox", **arguments)
     with pytest.raises(TypeError, match="path"):
         Outbox(None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="path must not be empty"):
+        Outbox("")
+    with pytest.raises(ValueError, match="are both given"):
+        Client("broker", outbox=Outbox("outbox"), outgoing_queue=OutgoingQueue())

@@ -175,12 +175,12 @@ impl CallEnd {
             Self::Completed(outcome) => outcome,
             Self::Refused(refusal) => return Sorted::NotPublished(refusal),
             Self::TimedOut(delivery) => return Sorted::TimedOut(delivery),
+            Self::NotStored { .. } => return Sorted::NotPublished(PublishError::NotOnRecord),
             Self::Kept { key } => return Sorted::NotPublished(PublishError::Kept { key }),
             Self::DriverGone
             | Self::Accepted
             | Self::Queued { .. }
             | Self::Stored { .. }
-            | Self::NotStored { .. }
             | Self::ReAuthenticated(_) => return Sorted::GONE,
         };
         match outcome {

@@ -108,7 +108,9 @@ impl<T: Tokens> Engine<T> {
         self.departure = None;
         self.end_outgoing_queue(&cause);
         if !self.options.restarts {
-            self.release_all_queued();
+            if !self.core.options().journal {
+                self.release_all_queued();
+            }
             self.end_queues();
         }
     }

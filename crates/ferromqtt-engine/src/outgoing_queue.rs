@@ -460,6 +460,23 @@ impl<C> OutgoingMessages<C> {
         self.messages.get_mut(key)?.token.take()
     }
 
+    /// The messages that somebody waits for, with the numbers of the entries by which they were accepted.
+    pub(crate) fn accepted_at(&self) -> impl Iterator<Item = (u64, u64)> {
+        let messages = self.messages.iter();
+        let awaited = messages.filter(|(_, message)| message.token.is_some());
+        awaited.map(|(key, message)| (key, message.recorded_at))
+    }
+
+    /// Takes the tokens of the messages that `is_taken` names, which stay.
+    pub(crate) fn take_tokens_of(
+        &mut self,
+        is_taken: impl Fn(u64) -> bool,
+    ) -> impl Iterator<Item = (u64, C)> {
+        (self.messages.iter_mut())
+            .filter(move |(key, _)| is_taken(*key))
+            .filter_map(|(key, message)| Some((key, message.token.take()?)))
+    }
+
     /// Takes the tokens that `is_taken` names, with the keys of their messages, which stay.
     pub(crate) fn take_tokens(
         &mut self,

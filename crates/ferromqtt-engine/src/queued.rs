@@ -1,6 +1,6 @@
 //! The outgoing queue at work: messages that are accepted whether there is a connection or not, and published in order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use ferromqtt_proto::packet::Disconnect;
@@ -178,7 +178,12 @@ impl<T: Tokens> Engine<T> {
         if let Some(sequence) = (self.outgoing.as_ref()).and_then(|queue| queue.recorded_at(key)) {
             self.end_stored_wait(key, sequence);
         }
+        let is_kept = self.is_kept(key, &outcome);
         match self.outgoing.as_mut().and_then(|queue| queue.end(key)) {
+            Some(token) if is_kept => {
+                let end = CallEnd::Kept { key };
+                self.woken.push_back(Woken::Call(token, end));
+            }
             Some(token) => {
                 if T::is_gone(&token) {
                     let outcome = outcome.clone();
@@ -189,6 +194,13 @@ impl<T: Tokens> Engine<T> {
             }
             None => self.report(Fact::MessageEnded { key, outcome }),
         }
+    }
+
+    /// Whether a message that cannot go on without the store, which has failed, is on record there: the next engine has it.
+    fn is_kept(&self, key: u64, outcome: &Outcome) -> bool {
+        let number = (self.outgoing.as_ref()).and_then(|queue| queue.recorded_at(key));
+        let is_on_record = number.is_some_and(|it| self.core.is_on_record(Direction::Sent, it));
+        is_on_record && matches!(outcome, Outcome::NotStored { .. })
     }
 
     /// How the messages of the outgoing queue have ended since this was last asked, by their keys, with
@@ -227,12 +239,30 @@ impl<T: Tokens> Engine<T> {
         (self.outgoing.as_ref()).is_some_and(|queue| queue.waiting() > 0)
     }
 
-    /// Gives back the tokens of all messages of the outgoing queue, which stay, with [`CallEnd::Kept`].
-    pub fn release_all_queued(&mut self) {
+    /// Gives back the tokens of all messages of the outgoing queue, which stay: with [`CallEnd::Kept`], or where a store was to
+    /// have them and does not, with [`CallEnd::NotStored`].
+    pub(crate) fn release_all_queued(&mut self) {
+        self.release_kept();
         let Some(queue) = &mut self.outgoing else {
             return;
         };
         let tokens = queue.take_tokens(|_| true);
+        let woken = tokens.map(|(key, token)| Woken::Call(token, CallEnd::NotStored { key }));
+        self.woken.extend(woken);
+    }
+
+    /// Gives back the tokens of messages that are kept for another start, or for a store's next engine.
+    pub(crate) fn release_kept(&mut self) {
+        let core = &self.core;
+        let has_store = core.options().journal;
+        let Some(queue) = &mut self.outgoing else {
+            return;
+        };
+        let kept: HashSet<_> = (queue.accepted_at())
+            .filter(|(_, number)| !has_store || core.is_on_record(Direction::Sent, *number))
+            .map(|(key, _)| key)
+            .collect();
+        let tokens = queue.take_tokens_of(|key| kept.contains(&key));
         let woken = tokens.map(|(key, token)| Woken::Call(token, CallEnd::Kept { key }));
         self.woken.extend(woken);
     }
@@ -246,6 +276,9 @@ impl<T: Tokens> Engine<T> {
     /// No connection follows: the messages of the outgoing queue end, or are counted as [undone](Self::undone) and stay.
     pub(crate) fn end_outgoing_queue(&mut self, cause: &ConnectionError) {
         if self.queue_outlives_connection() {
+            if self.core.options().journal {
+                self.release_kept(); // the others when they are on record, or the store is closed without them
+            }
             return self.count_queued();
         }
         let in_core: HashMap<_, _> = self.core.release_recorded().into_iter().collect();

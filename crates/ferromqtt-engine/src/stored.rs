@@ -97,6 +97,9 @@ impl<T: Tokens> Engine<T> {
             let end = CallEnd::Stored { key };
             self.woken.push_back(Woken::Call(token, end));
         }
+        if self.has_ended() {
+            self.release_kept();
+        }
     }
 
     /// The store cannot put entries of one direction on record any more: see
@@ -137,11 +140,13 @@ impl<T: Tokens> Engine<T> {
         (sequence, changes)
     }
 
-    /// The store is closed: what is not on record by now never will be, as far as this engine hears. Until another one
+    /// The store is closed: what is not on record by now never will be, as far as this engine hears. All tokens of the outgoing
+    /// queue come back. Until another one
     /// [opens the outgoing queue](Self::open_outgoing_queue).
     pub fn store_closed(&mut self) {
         self.stored.is_closed = true;
         self.end_all_stored_waits();
+        self.release_all_queued();
     }
 
     /// The store that was [closed](Self::store_closed) is open again, and has what it had.

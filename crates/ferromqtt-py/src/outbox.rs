@@ -31,6 +31,14 @@ pub(crate) struct OutboxFolder {
     client_identifier: String,
 }
 
+#[pymethods]
+impl OutboxFolder {
+    /// Closes it, so that it is free.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| drop(self.take()));
+    }
+}
+
 impl OutboxFolder {
     pub(crate) fn take(&self) -> Option<OpenedOutbox> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,6 +94,15 @@ pub(crate) struct OutboxLink {
     wakes: UnixStream,
     /// The file that holds the lock of the folder.
     lock: i32,
+    pub(crate) is_closed: bool,
+}
+
+impl OutboxLink {
+    /// Reads what has woken the loop.
+    fn take_wakes(&self) {
+        let mut taken = [0; 64];
+        while (&self.wakes).read(&mut taken).is_ok_and(|count| count > 0) {}
+    }
 }
 
 /// Has a client that was left take up its outbox again. Returns `false`, and does nothing, when somebody has written to the folder
@@ -120,6 +137,7 @@ pub(crate) fn start(core: &mut Core, opened: OpenedOutbox, now: Instant) -> PyRe
         running,
         wakes,
         lock,
+        is_closed: false,
     });
     Ok(())
 }
@@ -148,32 +166,45 @@ pub(crate) fn descriptor(slf: &Bound<'_, Core>) -> Option<i32> {
 /// The store has something to say.
 pub(crate) fn woken(slf: &Bound<'_, Core>) -> PyResult<()> {
     if let Some(outbox) = &slf.lock().outbox {
-        let mut taken = [0; 64];
-        while (&outbox.wakes)
-            .read(&mut taken)
-            .is_ok_and(|count| count > 0)
-        {}
+        outbox.take_wakes();
     }
     let now = Core::now(slf)?;
     events::pump(slf, now)?;
     Core::flush(slf)
 }
 
-/// Closes the outbox, once the connection has ended: receipts that wait learn that their messages are kept. Returns whether it
+/// Closes the outbox, once the connection has ended: receipts that wait learn whether their messages are kept. Returns whether it
 /// is closed; until then it is to be called again when the store has something to say.
 pub(crate) fn close(slf: &Bound<'_, Core>) -> PyResult<bool> {
     let (now, _) = Core::now_or_last(slf);
     let mut core = slf.lock();
-    let core = &mut *core;
-    core.engine.release_all_queued();
-    let Some(outbox) = &mut core.outbox else {
+    let core_now = &mut *core;
+    let Some(outbox) = &mut core_now.outbox else {
         return Ok(true);
     };
-    let closed = outbox.running.close(&mut core.engine, now);
+    outbox.take_wakes();
+    let closed = outbox.running.close(&mut core_now.engine, now);
     if closed {
-        core.left_frames = Some(outbox.running.frames());
+        outbox.is_closed = true;
+        core_now.left_frames = Some(outbox.running.frames());
+    }
+    drop(core);
+    if closed {
+        Core::stop_timer(slf)?; // of messages that expire: their next client sees to that
     }
     Ok(closed)
+}
+
+/// Nobody waits any more until the outbox is closed, which its thread does by itself: whoever waits for it here is released.
+pub(crate) fn give_up(slf: &Bound<'_, Core>) -> PyResult<()> {
+    let mut core = slf.lock();
+    let Some(outbox) = &mut core.outbox else {
+        return Ok(());
+    };
+    outbox.is_closed = true;
+    core.engine.store_closed();
+    drop(core);
+    Core::stop_timer(slf)
 }
 
 /// In a forked child: neither the thread nor what it writes is here. Its memory is left alone, as the thread may have been

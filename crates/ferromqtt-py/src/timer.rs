@@ -29,6 +29,9 @@ impl Core {
     pub(crate) fn arm_timer(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let core = slf.read();
+        if core.outbox.as_ref().is_some_and(|it| it.is_closed) {
+            return Ok(()); // the client was left, and would be held for as long as a message may wait
+        }
         let Some(next) = core.engine.deadline() else {
             return Ok(());
         };

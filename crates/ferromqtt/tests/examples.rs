@@ -70,7 +70,7 @@ fn the_list_of_programs_has_a_command_for_each_that_needs_a_feature() {
         .map(|(features, name)| (name.to_owned(), features.to_owned()))
         .collect();
     let needed: BTreeSet<_> = with_features().into_iter().collect();
-    assert_eq!(needed.len(), 4);
+    assert_eq!(needed.len(), 5);
     assert_eq!(listed, needed);
 }
 

@@ -74,6 +74,13 @@ impl Core {
         Ok(closed)
     }
 
+    /// Nobody waits any more until the outbox is closed.
+    fn give_up_outbox(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let _inside = gate::enter_on(slf)?;
+        outbox::give_up(slf)?;
+        events::hand_out(slf)
+    }
+
     /// Forgets the outbox, in a forked child. Returns the descriptor to close.
     fn forget_outbox(slf: &Bound<'_, Self>) -> Option<i32> {
         outbox::forget(slf)
