@@ -1,6 +1,8 @@
 //! Handle each message once, in a transaction of an SQLite database.
 //!
-//! The program fails in the middle of its second order, whose insert is rolled back, and begins again. It prints:
+//! The program fails in the middle of its second order, whose insert is rolled back, and begins again.
+//!
+//! It prints:
 //!
 //! ```text
 //! make soup

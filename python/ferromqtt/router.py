@@ -27,6 +27,7 @@ from ferromqtt.exceptions import MqttError
 from ferromqtt.types import SubscriptionTopic
 
 if TYPE_CHECKING:
+    from ferromqtt._once.identifiers import Identifiers
     from ferromqtt._once.route import OnceRoute, OpenedRoute
 
 __all__ = ["Router"]
@@ -411,7 +412,9 @@ class Router:
         self._runs.append(run)
         try:
             await self._subscribe(run)
-            async with _keeping_identifiers(run), entering:
+            async with _keeping_identifiers(run) as identifiers, entering:
+                if identifiers is not None:
+                    await identifiers.catch_up()  # SUBSCRIBE waits for that
                 await self._run(run, started)
         finally:
             self._runs.remove(run)
@@ -565,27 +568,32 @@ class Router:
 
 
 @contextlib.asynccontextmanager
-async def _keeping_identifiers(run: _Run) -> AsyncIterator[None]:
+async def _keeping_identifiers(run: _Run) -> AsyncIterator[Identifiers | None]:
     """Let handlers without a key commit what becomes of identifiers, from before CONNECT on."""
-    found = [route.once for route, _ in run.sources if route.once is not None]
-    keeping = [once for once in found if once.keeps_identifiers]
-    if not keeping:
-        yield
+    found = [
+        (route.once, messages)
+        for (route, _), messages in zip(run.sources, run.messages, strict=not run.is_stopped)
+        if route.once is not None and route.once.keeps_identifiers
+    ]
+    if not found:
+        yield None
         return
-    from ferromqtt._once.identifiers import Identifiers  # noqa: PLC0415 - most routers have none
+    from ferromqtt._once import identifiers as kept  # noqa: PLC0415 - most routers have none
+    from ferromqtt._once.route import Keeping  # noqa: PLC0415 - likewise
 
-    identifiers = Identifiers(run.internals.core)
+    identifiers = kept.Identifiers(run.internals.core)
     with _alone() as failed:
         async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as group:
             tasks: list[asyncio.Task[None]] = []
-            for once in keeping:
+            for once, messages in found:
                 ledger = identifiers.ledger()
-                opened = await stack.enter_async_context(once.opened(run.internals, ledger))
+                keeping = Keeping(ledger, cast("SubscriptionMessages", messages))
+                opened = await stack.enter_async_context(once.opened(run.internals, keeping))
                 run.kept[once] = opened
                 tasks.append(group.create_task(opened.keep_up(ledger)))
             identifiers.begin()
             try:
-                yield
+                yield identifiers
             finally:
                 identifiers.end()
                 for task in tasks:

@@ -278,6 +278,36 @@ def test_messages_of_a_lost_session_that_wait_are_handled_and_leave_no_row(
     play(main)
 
 
+def test_a_copy_that_waits_while_its_session_is_lost_is_not_handled_again(tmp_path: Path) -> None:
+    """What says that it was handled goes with the session, and so only behind the copy."""
+
+    async def main() -> None:
+        with contextlib.closing(Place(tmp_path / "orders.db", "loop")) as place:
+            broker = memory_broker()
+
+            async def order(message: Message, db: sqlite3.Connection) -> None:
+                insert(message, db)
+                await asyncio.sleep(4)
+
+            router = place.router(order, batch=1)
+            async with serving(broker, router, reconnect=True) as world:
+                await world.publish("soup", "bread", "rice", qos=2)
+                broker.kill("worker")  # soup is at work, and comes again
+                await asyncio.sleep(5)
+                assert [packet.dup for packet in broker.packets(PacketKind.PUBLISH)][3:] == [
+                    True
+                ] * 3
+                broker.forget_session("worker")
+                await asyncio.sleep(20)
+                assert place.orders == [b"soup", b"bread", b"rice"]
+                assert place.rows == []
+                await world.publish("salt", qos=2)
+                await asyncio.sleep(5)
+                assert place.orders == [b"soup", b"bread", b"rice", b"salt"]
+
+    play(main)
+
+
 def test_a_new_message_under_an_identifier_in_doubt_is_handled_and_reported(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,9 +6,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::access::Access;
-use crate::acknowledge::Origin;
 use crate::core::Core;
-use crate::message::Message;
 
 /// Reports to Python what has become of identifiers: before anybody can take a message that came later.
 pub(crate) fn report(slf: &Bound<'_, Core>) -> PyResult<()> {
@@ -34,13 +32,4 @@ pub(crate) fn report(slf: &Bound<'_, Core>) -> PyResult<()> {
 pub(crate) fn written(slf: &Bound<'_, Core>, sequence: u64) -> PyResult<()> {
     slf.lock().engine.identifiers_written(sequence);
     Core::schedule_flush(slf)
-}
-
-/// Whether a message came in the session as it is now, and is not acknowledged.
-pub(crate) fn is_of_session(slf: &Bound<'_, Core>, message: &Bound<'_, Message>) -> bool {
-    let delivery = match message.read().origin.as_deref() {
-        Some(Origin::Unacknowledged { delivery, .. }) => *delivery,
-        _ => return false,
-    };
-    slf.read().engine.core().is_of_session(delivery)
 }

@@ -525,15 +525,16 @@ const WITHOUT_SECRETS: &str = "
     Overflow PacketId Reconnect RetainHandling Slip Stats AckLatency StringError SubscriptionOptions TopicError TopicFilter TopicName
     TransportError OptionsError Client UrlError WebSocketError FilterResult RequestError UserProperties SubscriptionIdentifiers HostError
     PropertyError PropertyProblem Contest InvalidTopic TemplateError TemplateProblem TopicParams TopicTemplate SubscriptionFilter Json
-    Awaited Unacknowledged ServerLimits ConnectResult RouterError
+    Awaited Unacknowledged ServerLimits ConnectResult RouterError ExactlyOnce OnceError
     KeepAliveBounds PortProtocol ProfileConflict ProfileEvidence ProfileFigure ProfilePorts ProfileRow ProfileSource
     ServerProfile TopicLimit UncountedLevels UnknownProfile
+    Outbox OutboxStats QuarantineReason StoreCounters StoreError StoreSync
 ";
 
 /// Traits, and what stands in the tests above under another name: what calls return.
 const OTHERS: &str = "
     CredentialsProvider Stream IntoPayload Transport Message Messages Publish PublishFuture Published Receipt Request Subscribe Encode Decode TypedMessages
-    Server HandlerError
+    Server HandlerError OnceStore
 ";
 
 #[test]

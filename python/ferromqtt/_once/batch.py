@@ -61,6 +61,8 @@ class Batch:
     """Of each message, for a handler without a key."""
     changes: Sequence[Change] = ()
     """What has become of identifiers before these messages came."""
+    ending: Sequence[Change] = ()
+    """What has become of them behind these messages: the end of their session, and what follows."""
 
 
 @dataclasses.dataclass
@@ -136,7 +138,7 @@ class OnceBatches(Generic[D]):
         handled, now = Handled(), batch.now
         try:
             await self._begin()
-            doubt = await self._apply(batch.changes, now)
+            doubt = await self._apply(batch.changes, now, self._doubt)
             for index, message in enumerate(batch.messages):
                 self._check_abandoned()
                 key = self._key_of(message, batch, index)
@@ -148,7 +150,9 @@ class OnceBatches(Generic[D]):
                     await self._bury(message, error, now)
                     handled.dead.append((error, message))
                 handled.count += 1
-            if handled.count or batch.changes:
+            if handled.failure is None:
+                doubt = await self._apply(batch.ending, now, doubt)
+            if handled.count or batch.changes or batch.ending:
                 await self._forget(now)
                 await self._commit()
                 self._doubt = doubt
@@ -168,9 +172,8 @@ class OnceBatches(Generic[D]):
         """Close the connection, if the store has opened it."""
         await self._transactions.close()
 
-    async def _apply(self, changes: Sequence[Change], now: int) -> Doubt:
+    async def _apply(self, changes: Sequence[Change], now: int, doubt: Doubt) -> Doubt:
         """Put on record what has become of identifiers; return what is in doubt then."""
-        doubt = self._doubt
         released: list[str] = []
         for change in changes:
             if change.kind == "released":

@@ -32,7 +32,9 @@ class Identifiers:
     def __init__(self, core: Protocol) -> None:
         self._core = core
         self._ledgers: list[Ledger] = []
+        self._last = 0
         self._written = 0
+        self._settled = asyncio.Event()
 
     def ledger(self) -> Ledger:
         """Return the changes as one handler gets them; called before the client connects."""
@@ -50,19 +52,8 @@ class Identifiers:
         self._core.keeps_identifiers = False
         self._core.on_identifier = None
 
-    def of(self, messages: Sequence[Message]) -> list[str | None]:
-        """Return the identifiers to remember, and None for messages that have none.
-
-        Those of a session that the server has lost mean nothing any more, and those of QoS 1 are
-        free again after the acknowledgement.
-        """
-        kept = (each.qos == _EXACTLY_ONCE and self._core.is_of_session(each) for each in messages)
-        return [
-            str(message.mid) if is_kept else None
-            for message, is_kept in zip(messages, kept, strict=True)
-        ]
-
     def _on_identifier(self, sequence: int, kind: str, identifier: int) -> None:
+        self._last = sequence
         for ledger in self._ledgers:
             ledger.add(Change(sequence, kind, identifier))
 
@@ -72,6 +63,22 @@ class Identifiers:
         if written > self._written:
             self._written = written
             self._core.identifiers_written(written)
+            self._settled.set()
+
+    async def catch_up(self) -> None:
+        """Wait until all is committed that is known now, and the client has gone on."""
+        last = self._last
+        while self._written < last:
+            self._settled.clear()
+            await self._settled.wait()
+
+
+def identifiers_of(messages: Sequence[Message]) -> list[str | None]:
+    """Return the identifiers to remember, and None for messages of less than QoS 2.
+
+    Those of QoS 1 are free again after the acknowledgement.
+    """
+    return [str(each.mid) if each.qos == _EXACTLY_ONCE else None for each in messages]
 
 
 class Ledger:
@@ -85,9 +92,11 @@ class Ledger:
         self._added = asyncio.Event()
 
     @property
-    def pending(self) -> tuple[Change, ...]:
-        """The changes, in their order."""
-        return tuple(self._pending)
+    def pending(self) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
+        """The changes in their order: those before the end of a session, and those from there."""
+        kinds = [change.kind for change in self._pending]
+        end = kinds.index("lost") if "lost" in kinds else len(kinds)
+        return tuple(self._pending[:end]), tuple(self._pending[end:])
 
     def add(self, change: Change) -> None:
         """Add a change."""

@@ -10,7 +10,7 @@ import json
 import math
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence, Sized
 from typing import Any, NamedTuple, Self, cast
 
 from ferromqtt import _checks
@@ -26,7 +26,7 @@ from ferromqtt._once.batch import (
     has_surrogates,
 )
 from ferromqtt._once.errors import StoreFailedError
-from ferromqtt._once.identifiers import Ledger
+from ferromqtt._once.identifiers import Ledger, identifiers_of
 from ferromqtt._once.store import Store, Transactions, run_without_waiting
 from ferromqtt._once.worker import Worker
 from ferromqtt.options import ProtocolVersion
@@ -200,11 +200,11 @@ class OnceRoute:
 
     @contextlib.asynccontextmanager
     async def opened(
-        self, internals: Internals, ledger: Ledger | None = None
+        self, internals: Internals, keeping: Keeping | None = None
     ) -> AsyncIterator[OpenedRoute]:
         """Open the store for a run."""
         kind = _InThread if self._store.in_thread else _OnLoop
-        opened: OpenedRoute = kind(self, internals, ledger)
+        opened: OpenedRoute = kind(self, internals, keeping)
         try:
             yield opened
         finally:
@@ -234,29 +234,51 @@ class OnceRoute:
         return found[1]
 
 
+class Keeping(NamedTuple):
+    """What a handler without a key has beside its store."""
+
+    ledger: Ledger
+    queue: Sized
+    """The messages that wait for it."""
+
+
 class OpenedRoute(abc.ABC):
     """The store of a handler, in one run."""
 
-    def __init__(self, route: OnceRoute, internals: Internals, ledger: Ledger | None) -> None:
+    def __init__(self, route: OnceRoute, internals: Internals, keeping: Keeping | None) -> None:
         self._route = route
         self._internals = internals
-        self._ledger = ledger
+        self._keeping = keeping
         self._batches: OnceBatches[Any] | None = None
+        self._taken = 0
+        """Messages that have left the queue, and are not handled yet."""
 
     async def handle(self, messages: Sequence[Message]) -> Handled:
-        """Handle messages in a transaction, behind what has become of identifiers before."""
-        ledger = self._ledger
-        async with self._lock:
-            if ledger is None:
-                return await self._commit(Batch(messages, wall_time()))
-            # Both as it is now: a session that is lost from here on ends behind this transaction.
-            identifiers = ledger.identifiers.of(messages)
-            batch = Batch(messages, wall_time(), identifiers, ledger.pending)
-            if not messages and not batch.changes:
-                return Handled()
-            handled = await self._commit(batch)
-            ledger.confirm(batch.changes)
-            return handled
+        """Handle messages in a transaction, together with what has become of identifiers."""
+        self._taken += len(messages)
+        try:
+            async with self._lock:
+                if self._keeping is None:
+                    return await self._commit(Batch(messages, wall_time()))
+                return await self._keep(messages, *self._keeping)
+        finally:
+            self._taken -= len(messages)
+
+    async def _keep(self, messages: Sequence[Message], ledger: Ledger, queue: Sized) -> Handled:
+        """Handle messages behind what has become of identifiers before them.
+
+        The end of a session goes behind all messages of that session, since only its rows say which
+        of them were handled before: these are all that there are, until the client may subscribe.
+        """
+        before, behind = ledger.pending
+        if len(queue) or self._taken > len(messages):
+            behind = ()
+        if not messages and not before and not behind:
+            return Handled()
+        identifiers = identifiers_of(messages)
+        handled = await self._commit(Batch(messages, wall_time(), identifiers, before, behind))
+        ledger.confirm(before if handled.failure else before + behind)
+        return handled
 
     async def keep_up(self, ledger: Ledger) -> None:
         """Commit what becomes of identifiers while no batch of messages does; does not return."""
@@ -297,8 +319,8 @@ class _OnLoop(OpenedRoute):
 class _InThread(OpenedRoute):
     """A connection that is opened, used and closed in a thread of its own."""
 
-    def __init__(self, route: OnceRoute, internals: Internals, ledger: Ledger | None) -> None:
-        super().__init__(route, internals, ledger)
+    def __init__(self, route: OnceRoute, internals: Internals, keeping: Keeping | None) -> None:
+        super().__init__(route, internals, keeping)
         self._own_lock = asyncio.Lock()
         self._worker: Worker | None = None
         self._is_abandoned = False

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ferromqtt import Client, Message, Router, once
-from ferromqtt._once.identifiers import Identifiers
+from ferromqtt._once import route
 from ferromqtt._once.sqlite import SqliteTransactions
 
 
@@ -54,14 +54,14 @@ def watch_commits(death: Death) -> None:
 
 def watch_identifiers(death: Death) -> None:
     """Let the program die when it reads the identifiers of a batch."""
-    identifiers_of = Identifiers.of
+    identifiers_of = route.identifiers_of
 
-    def watched(identifiers: Identifiers, messages: Sequence[Message]) -> list[str | None]:
+    def watched(messages: Sequence[Message]) -> list[str | None]:
         for message in messages:
             death.happened("d" if message.dup else "k")
-        return identifiers_of(identifiers, messages)
+        return identifiers_of(messages)
 
-    Identifiers.of = watched  # type: ignore[method-assign]
+    route.identifiers_of = watched
 
 
 def forget_to_remember() -> None:

@@ -12,7 +12,7 @@ const MESSAGES: u64 = 100_000;
 /// All of them are more than the memory that a command may have.
 const PAYLOAD: usize = 400;
 
-/// For all that a process has, its program and libraries included.
+/// For the data of a process: what it allocates, and not its program and libraries.
 const MOST_KIB: u32 = 32 << 10;
 
 fn many() -> Folder {
@@ -33,7 +33,7 @@ fn many() -> Folder {
 /// Runs a command that fails where it needs more memory.
 #[cfg(unix)]
 fn run_within(arguments: &[&str], stdout: Option<&Folder>) -> Ran {
-    let mut script = format!("ulimit -v {MOST_KIB}; exec \"$0\" \"$@\"");
+    let mut script = format!("ulimit -d {MOST_KIB}; exec \"$0\" \"$@\"");
     if let Some(file) = stdout {
         let _ = write!(script, " > '{}'", file.text());
     }

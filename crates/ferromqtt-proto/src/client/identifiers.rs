@@ -2,7 +2,7 @@
 //! (`docs/design/0065-identifiers-of-the-application.md`).
 
 use super::Client;
-use crate::session::{DeliveryId, JournalEntry};
+use crate::session::JournalEntry;
 
 impl Client {
     /// Sets whether the application keeps the Packet Identifiers of received QoS 2 messages, in a store of its own: one that
@@ -26,12 +26,14 @@ impl Client {
 
     /// The next change of identifiers that the application [keeps](Self::keep_identifiers). Drain it after every call, and
     /// before messages are taken; the changes are to be made in their order, and before those that messages cause which
-    /// are taken later. They are:
+    /// come later. They are:
     ///
     /// - [`Connecting`](crate::SessionChange::Connecting) and [`Resumed`](crate::SessionChange::Resumed). While the first is on
     ///   record and no other change has answered it, the server may be in another session than the one in which an identifier
     ///   was put on record. A message without the DUP flag under such an identifier is a new one.
-    /// - [`SessionLost`](crate::SessionChange::SessionLost): no identifier means anything any more.
+    /// - [`SessionLost`](crate::SessionChange::SessionLost): no identifier means anything any more. Messages that were received
+    ///   before it, and are not handled yet, come before it: only the identifiers on record say which of them were handled in
+    ///   an earlier copy. None comes behind it until it is on record.
     /// - [`Released`](crate::SessionChange::Released): this one does not. It may be unknown.
     pub fn poll_identifier_change(&mut self) -> Option<JournalEntry> {
         self.session.journal.poll_kept()
@@ -41,11 +43,5 @@ impl Client {
     pub fn identifiers_written(&mut self, sequence: u64) {
         self.session.journal.set_kept(sequence);
         self.release_held();
-    }
-
-    /// Whether the message of this delivery came in the session as it is now, and not in one that the server has lost: only then
-    /// its Packet Identifier is to be kept.
-    pub const fn is_of_session(&self, delivery: DeliveryId) -> bool {
-        self.session.deliveries.is_of_session(delivery)
     }
 }

@@ -95,8 +95,6 @@ pub(crate) struct Deliveries {
     standstill: Standstill,
     last_number: u64,
     last_hold: u64,
-    /// The last name that was given in a session that is lost.
-    last_hold_lost: u64,
 }
 
 /// An acknowledgement whose turn has come.
@@ -363,12 +361,6 @@ impl Deliveries {
         self.handed_over.clear();
         self.open_qos1 = Open::NONE;
         self.standstill = Standstill::default();
-        self.last_hold_lost = self.last_hold;
-    }
-
-    /// Whether the message that `hold` holds, or held, came in the session as it is now.
-    pub(crate) const fn is_of_session(&self, hold: DeliveryId) -> bool {
-        hold.0.get() > self.last_hold_lost
     }
 }
 

@@ -174,28 +174,6 @@ fn after_a_lost_session_nothing_leaves_before_the_application_has_removed_its_id
     }
 }
 
-/// The identifier of a message from a lost session must not be put on record: the server uses it for another one.
-#[test]
-fn a_delivery_says_whether_it_is_of_the_session_as_it_is_now() {
-    for version in VERSIONS {
-        let mut pair = resumed_by(manual(version));
-        pair.receive("t", "x", ExactlyOnce, 9);
-        let former = pair.take_deliveries(DEFAULT)[0];
-        for session_present in [true, false] {
-            pair.cut();
-            pair.wait_for_transport();
-            write(&mut pair);
-            assert!(pair.client.is_of_session(former));
-            pair.accept(session_present, Properties::default());
-            write(&mut pair);
-            assert_eq!(pair.client.is_of_session(former), session_present);
-        }
-        pair.receive("t", "x", ExactlyOnce, 9);
-        let delivery = pair.take_deliveries(DEFAULT)[0];
-        assert!(pair.client.is_of_session(delivery));
-    }
-}
-
 /// A store keeps what is sent. It learns that it has nothing of what is received, since it will not hear what becomes of that, and
 /// whatever becomes of the store, the application's identifiers are not its affair.
 #[test]

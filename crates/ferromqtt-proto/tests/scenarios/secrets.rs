@@ -490,7 +490,7 @@ const WITHOUT_SECRETS: &str = "
     Direction PacketRecord PublishRecord
     OpId CleanStart OnSessionLost OutgoingLimits OutgoingPolicy Reconnect ServerChoice Acknowledge DeliveryId Overflow QueueId
     Slip Utf8String TopicFilter Stats AckLatency Unacknowledged Progress TcpProgress TransportRequest PublishRef Repeat Repeats
-    Unreported JournalEntry
+    Unreported JournalEntry QuarantineReason
     ProfileFigure ProfileEvidence KeepAliveBounds PortProtocol ProfileConflict ProfilePorts ProfileRow ServerProfile ServerReach ProfileSource
     TopicLimit UncountedLevels UnknownProfile
     Client Options Whole PacketLimits UserProperties UserPropertiesIter SubscribeFilters SubscribeFiltersIter UnsubscribeFilters

@@ -566,12 +566,6 @@ impl Core {
         identifiers::written(slf, sequence)
     }
 
-    /// Whether a message came in the session as it is now, and is not acknowledged.
-    fn is_of_session(slf: &Bound<'_, Self>, message: &Bound<'_, Message>) -> PyResult<bool> {
-        let _inside = gate::enter_on(slf)?;
-        Ok(identifiers::is_of_session(slf, message))
-    }
-
     /// A queue of the user's own class has not taken this message: nobody will see it.
     fn discard(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>) -> PyResult<()> {
         let _inside = gate::enter_on(slf)?;
