@@ -160,8 +160,8 @@ _PYTHON_TOOLS = tuple(
 _TLS = (f"{RUST}/transport/tls",)
 
 PARTS = (
-    Part("core", 17_358, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 5_088, ("crates/ferromqtt-engine/src",)),
+    Part("core", 17_350, ("crates/ferromqtt-proto/src",)),
+    Part("engine", 5_135, ("crates/ferromqtt-engine/src",)),
     Part("recordings", 1_734, ("crates/ferromqtt-recording/src",)),
     Part("outbox", 478, ("crates/ferromqtt-outbox/src",)),
     Part("store", 4_401, ("crates/ferromqtt-store/src",)),
@@ -169,10 +169,10 @@ PARTS = (
     Part("tokio client, driver", 4_637, (RUST,), (*_RUST_FACE, *_TLS)),
     Part("tokio client, TLS", 673, _TLS),
     Part("tokio client, face", 2_512, _RUST_FACE),
-    Part("binding, driver", 5_704, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
+    Part("binding, driver", 5_724, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
     Part("binding, face", 2_163, _BINDING_FACE),
-    Part("Python, driver", 5_220, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
-    Part("Python, face", 4_858, _PYTHON_FACE),
+    Part("Python, driver", 5_268, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
+    Part("Python, face", 4_871, _PYTHON_FACE),
     Part("Python, test tools", 3_586, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
     Part("pytest plugin", 698, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
