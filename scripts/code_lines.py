@@ -166,7 +166,7 @@ PARTS = (
     Part("outbox", 478, ("crates/ferromqtt-outbox/src",)),
     Part("store", 4_401, ("crates/ferromqtt-store/src",)),
     Part("transport", 2_606, ("crates/ferromqtt-transport/src",)),
-    Part("tokio client, driver", 4_637, (RUST,), (*_RUST_FACE, *_TLS)),
+    Part("tokio client, driver", 4_641, (RUST,), (*_RUST_FACE, *_TLS)),
     Part("tokio client, TLS", 673, _TLS),
     Part("tokio client, face", 2_512, _RUST_FACE),
     Part("binding, driver", 5_724, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),

@@ -219,7 +219,11 @@ impl Connection {
             Ok(()) => Ok(connection),
             Err(cause) => {
                 let first = first.expect("the options name a server: the core has counted them");
-                Err(connection.client.shared.not_opened(cause, first))
+                let shared = Arc::clone(&connection.client.shared);
+                if shared.lock().outbox.is_some() {
+                    let _ = connection.ended().await; // its folder is free then, for another attempt
+                }
+                Err(shared.not_opened(cause, first))
             }
         }
     }

@@ -158,6 +158,23 @@ async fn a_folder_has_one_connection_at_a_time() {
 }
 
 #[tokio::test]
+async fn a_folder_is_free_when_no_connection_came_about() {
+    in_time(async {
+        let broker = TestBroker::new();
+        let folder = Folder::new("free");
+        let options = options(&broker, folder.outbox()).reconnect(None);
+        (broker.refuse_connections(ferromqtt::ReasonCode::NotAuthorized)).times(3);
+        for _ in 0..3 {
+            let error = Connection::open(options.clone()).await.unwrap_err();
+            assert!(matches!(error, ConnectError::Connection { .. }), "{error}");
+        }
+        let connection = Connection::open(options).await.unwrap();
+        connection.disconnect().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_session_is_resumed_and_kept_as_long_as_messages_may_wait() {
     in_time(async {
         let broker = TestBroker::new();

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from ferromqtt import Client, Outbox, Reconnect
+from ferromqtt import Client, Outbox, OutgoingQueue, Reconnect
 from ferromqtt.testing import PUBLISH, TestBroker
 from support.provocations.registry import OUTBOX, Given, World, provokes
 
@@ -18,6 +18,16 @@ def wrong(part: str, **given: Given) -> None:
 
 wrong("seconds, and finite", max_age=0)
 wrong("sync must be", sync="often")
+
+
+@provokes(OUTBOX, "path must not be empty")
+async def give_no_path(_: World) -> None:
+    Outbox("")
+
+
+@provokes(OUTBOX, "are both given")
+async def give_two_queues(_: World) -> None:
+    Client("broker", outbox=Outbox("outbox"), outgoing_queue=OutgoingQueue())
 
 
 @contextlib.asynccontextmanager
