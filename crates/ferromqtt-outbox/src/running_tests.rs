@@ -353,5 +353,17 @@ fn what_is_not_on_record_when_the_store_closes_is_said() {
     world.settle();
     assert!(world.outbox.close(&mut world.engine, world.now));
     let (ends, _) = world.settle();
-    assert_eq!(ends, [("stored", CallEnd::NotStored { key })]);
+    let not_stored = ["stored", "first"].map(|name| (name, CallEnd::NotStored { key }));
+    assert_eq!(ends, not_stored);
+}
+
+#[test]
+fn what_is_on_record_when_the_store_closes_is_kept() {
+    let mut world = World::new(OutgoingPolicy::Refuse);
+    let key = world.enqueue("first").unwrap();
+    world.settle();
+    world.write();
+    assert!(world.outbox.close(&mut world.engine, world.now));
+    let (ends, _) = world.settle();
+    assert_eq!(ends, [("first", CallEnd::Kept { key })]);
 }
