@@ -35,6 +35,10 @@ pub struct OutgoingQueueOptions {
     /// Whether a message that will not get through ends as [`Outcome::Quarantined`](ferromqtt_proto::Outcome::Quarantined), for a
     /// store that keeps it; otherwise as what the server says of it, and the message is gone. Default: `false`.
     pub quarantines: bool,
+    /// Whether a store that has failed does not [begin again](crate::Engine::begin_record) with this engine: what is on record and
+    /// cannot go on is [kept](crate::CallEnd::Kept) for the next one. Otherwise it ends as
+    /// [`Outcome::NotStored`](ferromqtt_proto::Outcome::NotStored). Default: `false`.
+    pub failure_is_final: bool,
     /// Whether QoS 2 is refused as [`InvalidPublish::SessionTooShort`]: the session ends with the process. Default: `false`.
     pub refuses_exactly_once: bool,
 }
@@ -52,6 +56,7 @@ impl Default for OutgoingQueueOptions {
             outlives_connection: true,
             max_age: None,
             quarantines: false,
+            failure_is_final: false,
             refuses_exactly_once: false,
         }
     }

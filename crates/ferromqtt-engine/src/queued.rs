@@ -198,7 +198,14 @@ impl<T: Tokens> Engine<T> {
 
     /// Whether a message that cannot go on without the store, which has failed, is on record there: the next engine has it.
     fn is_kept(&self, key: u64, outcome: &Outcome) -> bool {
-        let number = (self.outgoing.as_ref()).and_then(|queue| queue.recorded_at(key));
+        let Some(queue) = self
+            .outgoing
+            .as_ref()
+            .filter(|it| it.options().failure_is_final)
+        else {
+            return false;
+        };
+        let number = queue.recorded_at(key);
         let is_on_record = number.is_some_and(|it| self.core.is_on_record(Direction::Sent, it));
         is_on_record && matches!(outcome, Outcome::NotStored { .. })
     }

@@ -133,6 +133,7 @@ impl Outbox {
             outlives_connection: true,
             max_age: self.max_age,
             quarantines: self.quarantines,
+            failure_is_final: true,
             refuses_exactly_once,
         }
     }

@@ -34,6 +34,7 @@ const fn bounded(limit: usize, policy: OutgoingPolicy) -> OutgoingQueueOptions {
         outlives_connection: false,
         max_age: None,
         quarantines: false,
+        failure_is_final: false,
         refuses_exactly_once: false,
     }
 }
