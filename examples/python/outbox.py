@@ -14,6 +14,7 @@ It prints:
 """
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -28,6 +29,7 @@ NO_SERVER = 1
 
 async def station(port: int, folder: str) -> None:
     """Store readings and die, where there is no server; otherwise send what is there."""
+    logging.getLogger("ferromqtt").setLevel(logging.ERROR)  # it warns that there is no server
     outbox = Outbox(folder)
     async with Client("127.0.0.1", port, reconnect=SOON, outbox=outbox) as client:
         if port == NO_SERVER:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from ferromqtt._broker_faults import BrokerFaults
+from ferromqtt._broker_options import BrokerOptions
 from ferromqtt._checks import wrong_type
 from ferromqtt._native import Broker, Recorder
 from ferromqtt._recording import ReplayError, is_same_file, path_of, recorder
 from ferromqtt.exceptions import MqttError
-
-if TYPE_CHECKING:
-    from ferromqtt._broker_options import BrokerOptions
 
 LOOPBACK = "127.0.0.1"
 

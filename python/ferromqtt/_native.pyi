@@ -27,6 +27,7 @@ __all__ = [
     "Link",
     "Message",
     "MessagesIterator",
+    "OutboxFolder",
     "Phase",
     "ProxyHandshake",
     "Race",
@@ -47,6 +48,7 @@ __all__ = [
     "draw_faults",
     "failure_text",
     "is_unacknowledged",
+    "open_outbox",
     "payload_bytes",
     "play_faults",
     "profile_table",
@@ -119,6 +121,7 @@ def open_outbox(
 ) -> OutboxFolder:
     """Open the folder of an outbox, for a thread that may block; OSError says why it cannot be."""
 
+@final
 class OutboxFolder:
     """A folder that is open, until a client takes it up."""
 

@@ -30,7 +30,7 @@ MODULES = [
 
 def public_members(owner: type | ModuleType) -> Iterator[tuple[str, object]]:
     """Yield the functions and classes that a module or class offers of its own."""
-    for name, value in vars(owner).items():
+    for name, value in list(vars(owner).items()):  # annotations import what is imported late
         if name.startswith("_") and name not in SPECIAL:
             continue
         member = value
