@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ferromqtt._broker_faults import BrokerFaults
 from ferromqtt._broker_options import BrokerOptions
