@@ -160,7 +160,7 @@ _PYTHON_TOOLS = tuple(
 _TLS = (f"{RUST}/transport/tls",)
 
 PARTS = (
-    Part("core", 17_350, ("crates/ferromqtt-proto/src",)),
+    Part("core", 17_355, ("crates/ferromqtt-proto/src",)),
     Part("engine", 5_144, ("crates/ferromqtt-engine/src",)),
     Part("recordings", 1_734, ("crates/ferromqtt-recording/src",)),
     Part("outbox", 479, ("crates/ferromqtt-outbox/src",)),
@@ -173,7 +173,7 @@ PARTS = (
     Part("binding, face", 2_163, _BINDING_FACE),
     Part("Python, driver", 5_268, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
     Part("Python, face", 4_871, _PYTHON_FACE),
-    Part("Python, test tools", 3_586, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
+    Part("Python, test tools", 3_585, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
     Part("pytest plugin", 698, ("python/ferromqtt_pytest",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 12_126, ("crates/ferromqtt-testing/src",)),

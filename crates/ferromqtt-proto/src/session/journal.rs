@@ -165,7 +165,7 @@ pub(crate) struct Journal {
     /// messages accepted.
     entries: VecDeque<JournalEntry>,
     /// The application keeps the identifiers of received messages, in place of a store: what becomes of them is in this row.
-    kept: Option<KeptRow>,
+    kept: Option<Box<KeptRow>>,
 }
 
 /// The row of received messages, as the application gets it (`docs/design/0065-identifiers-of-the-application.md`).
@@ -201,7 +201,7 @@ impl Journal {
             self.record(false, || SessionChange::SessionLost { direction });
         }
         self.connecting = None;
-        self.kept = keep.then(KeptRow::default);
+        self.kept = keep.then(Box::default);
     }
 
     /// Whether the application keeps the identifiers of received messages.
@@ -216,7 +216,8 @@ impl Journal {
 
     /// The application has all changes up to `sequence`.
     pub(crate) fn set_kept(&mut self, sequence: u64) {
-        if let Some(KeptRow { row, .. }) = &mut self.kept {
+        if let Some(kept) = &mut self.kept {
+            let row = &mut kept.row;
             row.written = row.written.max(sequence.min(row.last));
         }
     }
@@ -275,11 +276,16 @@ impl Journal {
     }
 
     /// Records a change. Returns what packets that depend on it wait for.
+    #[inline]
     pub(crate) fn record(&mut self, holds: bool, change: impl FnOnce() -> SessionChange) -> Needed {
-        if !self.enabled && !self.keeps() {
-            return 0;
+        match self.enabled || self.keeps() {
+            true => self.record_change(holds, change()),
+            false => 0,
         }
-        let change = change();
+    }
+
+    #[inline(never)] // most clients have no store, and then it is a look at two fields
+    fn record_change(&mut self, holds: bool, change: SessionChange) -> Needed {
         let is_second_half = matches!(
             change,
             SessionChange::Releasing { .. } | SessionChange::Released { .. }
@@ -289,7 +295,7 @@ impl Journal {
             (Direction::Received, Some(_)) if matches!(change, SessionChange::Received { .. }) => {
                 return 0;
             }
-            (Direction::Received, Some(KeptRow { row, entries })) => (row, entries),
+            (Direction::Received, Some(kept)) => (&mut kept.row, &mut kept.entries),
             _ if !self.enabled => return 0,
             (Direction::Received, None) => (&mut self.received, &mut self.entries),
             (Direction::Sent, _) => (&mut self.sent, &mut self.entries),
@@ -408,7 +414,7 @@ impl Journal {
 
     /// Whether a packet may leave that waits for `needed`.
     pub(crate) const fn is_written(&self, direction: Direction, needed: Needed) -> bool {
-        needed <= self.row(direction).written
+        needed == 0 || needed <= self.row(direction).written
     }
 
     /// The number given last in a row of the store.
