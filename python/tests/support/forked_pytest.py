@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, TypedDict
 
 import pytest
+from _pytest.assertion.rewrite import AssertionRewritingHook
 
 WARM_UP = """
 import asyncio
@@ -140,6 +141,8 @@ def serve() -> None:
     os.dup2(2, 1)  # what the warm-up prints
     paths = sys.path[1:]  # without the folder of this program
     _warm_up()
+    # Where ferromqtt is installed as a wheel, pytest warns that it cannot rewrite it any more.
+    AssertionRewritingHook._warn_already_imported = lambda *_: None  # type: ignore[method-assign]
     gc.collect()
     gc.freeze()  # or each fork would copy all objects as soon as it collects
     for line in requests:
