@@ -86,6 +86,7 @@ WITHOUT_SECRETS = {
     *("Subscription", "SubscriptionMessages", "MqttConnectError", "MqttTimeoutError"),
     *("MessagesIterator", "__version__", "__version_tuple__", "Unacknowledged", "AckLatency"),
     *("Drained", "MqttDiscardedError", "MqttQueueFullError", "OutgoingQueue", "Published"),
+    *("MqttKeptError", "MqttQuarantinedError", "Outbox", "OutboxStats"),
     *("Receipt", "Codec", "json_codec", "Responder", "Requests", "RequestIterator", "Router"),
 }
 """Public names that can hold neither a payload nor what authenticates."""
