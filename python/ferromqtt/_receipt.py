@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ferromqtt import _checks
 from ferromqtt._codec_arguments import take_encoded
 from ferromqtt._turn import TURN, TURN_BEFORE_ERROR
-from ferromqtt.outcomes import OutgoingMessage, Published, Receipt
+from ferromqtt.outcomes import OutgoingMessage, Published, Receipt, ignore
 from ferromqtt.properties import from_native
 from ferromqtt.reasons import PacketTypes, ReasonCode
 
@@ -97,20 +97,12 @@ async def enqueue(
         core.abandon(call)
         if accepted.done() and not accepted.cancelled() and accepted.exception() is None:
             Receipt(core, future, accepted.result())  # it was accepted just now, and goes its way
-        _ignore(future)
+        ignore(future)
         raise
     except Exception:
-        _ignore(future)  # it says the same of the outcome
+        ignore(future)  # it says the same of the outcome
         raise
     return Receipt(core, future, key)
-
-
-def _ignore(future: asyncio.Future[Published]) -> None:
-    """Let nobody be told of the outcome in this future, now or later."""
-    if not future.done():
-        future.add_done_callback(_ignore)
-    elif not future.cancelled():
-        future.exception()
 
 
 async def publish_many(

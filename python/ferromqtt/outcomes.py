@@ -45,9 +45,11 @@ class Published:
         return text
 
 
-def _retrieve(future: asyncio.Future[None]) -> None:
-    """Take the exception of a future that nobody waits for any more."""
-    if not future.cancelled():
+def ignore(future: asyncio.Future[Any]) -> None:
+    """Take what is in a future that nobody waits for any more, now or when it is done."""
+    if not future.done():
+        future.add_done_callback(ignore)
+    elif not future.cancelled():
         future.exception()
 
 
@@ -95,7 +97,7 @@ class Receipt:
             # Shielded, since the native module completes it.
             await asyncio.shield(future)
         except asyncio.CancelledError:
-            future.add_done_callback(_retrieve)
+            ignore(future)
             raise
 
     def __await__(self) -> Generator[Any, None, Published]:
