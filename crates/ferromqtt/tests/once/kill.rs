@@ -129,9 +129,9 @@ struct World {
 
 impl World {
     /// The program's session has its subscription before anything is published.
-    fn new(handling: Handling, remembers: bool) -> Self {
+    fn new(test: &str, handling: Handling, remembers: bool) -> Self {
         let port = free_port();
-        let name = format!("once-{handling}-{remembers}");
+        let name = format!("once-{test}-{handling}-{remembers}");
         let folder = env::temp_dir().join(format!("ferromqtt-{name}-{port}"));
         let listener = format!(
             "listener {port} 127.0.0.1\nmax_inflight_messages 100\nmax_queued_messages 100000\n"
@@ -242,7 +242,7 @@ impl World {
 /// Kills the program at random until it was killed often enough, messages were sent again as often, and all is handled.
 fn play(handling: Handling) {
     let kills_wanted = number("FERROMQTT_KILLS", 10);
-    let mut world = World::new(handling, true);
+    let mut world = World::new("random", handling, true);
     let mut chance = Chance(handling.batch + u64::from(handling.qos.value()));
     let (mut kills, mut redeliveries) = (0, 0);
     world.publish(number("FERROMQTT_ORDERS", 120));
@@ -282,7 +282,7 @@ fn without_the_row_that_remembers_messages_are_handled_twice() {
     let behind_the_first_commit = Death { kind: 'c', ..NEVER };
     for handling in HANDLINGS {
         for remembers in [true, false] {
-            let mut world = World::new(handling, remembers);
+            let mut world = World::new("certain", handling, remembers);
             world.publish(10);
             let events = world.run(behind_the_first_commit);
             assert_eq!(events.last(), Some(&b'c'), "{handling}");
