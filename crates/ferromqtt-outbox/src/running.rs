@@ -24,6 +24,8 @@ pub struct RunningOutbox {
     woken: Arc<AtomicBool>,
     /// What the store has not taken yet, since it has as much to write as it takes. Nothing is accepted meanwhile.
     behind: VecDeque<StoreEntry>,
+    /// The ticket of the last entry that the store has taken.
+    submitted: u64,
     marks: StoreMarks,
     has_failed: bool,
     is_closing: bool,
@@ -39,6 +41,7 @@ impl RunningOutbox {
             store,
             woken,
             behind: ends.collect(),
+            submitted: 0,
             marks: StoreMarks::default(),
             has_failed: false,
             is_closing: false,
@@ -70,6 +73,14 @@ impl RunningOutbox {
             has_failed: self.has_failed,
             ..OutboxStats::new(&self.store.stats())
         }
+    }
+
+    /// Whether the store is about to say that it has written something, or that it is closed: a clock that jumps has to wait for
+    /// that. Not while it waits for space.
+    pub const fn is_writing(&self) -> bool {
+        let closes = self.is_closing && !self.marks.closed;
+        let writes = self.submitted > self.marks.on_record;
+        (writes || closes) && self.marks.full.is_none() && !self.has_failed
     }
 
     /// Closes the store, once no connection follows: what has changed is written before. Returns whether that is done, so that
@@ -186,7 +197,7 @@ impl RunningOutbox {
         self.take_changes(engine);
         while let Some(entry) = self.behind.pop_front() {
             match self.store.submit(entry) {
-                Ok(_) => {}
+                Ok(ticket) => self.submitted = ticket,
                 Err((entry, SubmitError::Busy)) => {
                     self.behind.push_front(*entry);
                     break;
