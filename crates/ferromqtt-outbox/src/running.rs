@@ -110,6 +110,9 @@ impl RunningOutbox {
         if marks.sent > self.marks.sent {
             engine.journal_written(Direction::Sent, marks.sent);
         }
+        if marks.ahead > self.marks.ahead.max(marks.sent) {
+            engine.journal_written_ahead(marks.ahead);
+        }
         if marks.received > self.marks.received {
             engine.journal_written(Direction::Received, marks.received);
         }
