@@ -76,7 +76,7 @@ fn on_a_full_disk_ends_are_written_ahead_and_make_space() {
         owner.write_queue().unwrap();
     }
     assert_eq!(owner.marks().on_record, 20);
-    disk.set_capacity(Some(disk.length() + 400));
+    disk.set_capacity(Some(disk.length() + 450));
     owner.accept(21);
     owner.send(21);
     owner.send(1);
