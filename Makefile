@@ -199,7 +199,7 @@ plugin-runs: need-test .venv/.dev .venv/.native ## The pytest plugin's own tests
 .PHONY: kills
 kills: need-test .venv/.dev .venv/.native ## Kill programs with exactly-once handlers 50 times each, with 1000 messages (10 minutes)
 	FERROMQTT_KILLS=50 FERROMQTT_ORDERS=1000 $(BIN)/python -m pytest -s --timeout 600 python/tests/test_once_kill.py
-	FERROMQTT_KILLS=50 FERROMQTT_ORDERS=1000 cargo test $(LOCKED) -p ferromqtt --test once_kill -- --nocapture
+	FERROMQTT_KILLS=50 FERROMQTT_ORDERS=1000 cargo test $(LOCKED) -p ferromqtt --test once kill:: -- --nocapture
 
 .PHONY: cluster
 cluster: need-cluster .venv/.dev .venv/.native .venv/.cluster ## Kill nodes of real clusters under both clients: ROUNDS=6 each (docs/clusters.md has the figures)

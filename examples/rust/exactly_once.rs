@@ -1,13 +1,14 @@
 //! Handle each message once, in a transaction of an SQLite database.
 //!
-//! The program fails in the middle of its second order, whose insert is rolled back, and begins again.
+//! The program fails in the middle of its second order, twice, and gives up: what it has inserted is rolled back. It begins again.
 //!
 //! It prints:
 //!
 //! ```text
 //! make soup
 //! make bread
-//! the exactly-once handler kitchen has failed on a message to orders: it is not acknowledged, and comes again with the next connection
+//! make bread
+//! the exactly-once handler kitchen has failed 2 times on a message to orders: it is not acknowledged, and comes again with the next connection (with OnFailure::DeadLetter it would go to a table, and the next one be handled)
 //! make bread
 //! make rice
 //! 3 orders of 3 dishes
@@ -19,8 +20,8 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use ferromqtt::{
-    Acknowledge, CleanStart, Client, Error, ExactlyOnce, Message, Messages, OnceError, OnceStore,
-    Options, QoS, QueueOptions, SubscribeError,
+    Acknowledge, CleanStart, Client, DeadLetter, Error, ExactlyOnce, Message, Messages, OnceError,
+    OnceStore, Options, QoS, QueueOptions, SubscribeError,
 };
 use ferromqtt_testing::TestBroker;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
@@ -60,6 +61,39 @@ impl OnceStore for Sqlite {
         Ok(())
     }
 
+    async fn release(
+        transaction: &mut Self::Transaction<'_>,
+        handler: &str,
+        keys: Option<&[String]>,
+    ) -> rusqlite::Result<()> {
+        let Some(keys) = keys else {
+            transaction.execute("DELETE FROM handled WHERE handler = ?", [handler])?;
+            return Ok(());
+        };
+        for key in keys {
+            let delete = "DELETE FROM handled WHERE handler = ? AND message_key = ?";
+            transaction.execute(delete, [handler, key])?;
+        }
+        Ok(())
+    }
+
+    async fn bury(
+        transaction: &mut Self::Transaction<'_>,
+        letter: &DeadLetter<'_>,
+    ) -> rusqlite::Result<()> {
+        let insert = "INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?)";
+        let row = params![
+            letter.handler,
+            letter.key,
+            letter.message.topic.as_str(),
+            &letter.message.payload[..],
+            letter.error,
+            letter.failed_at,
+        ];
+        transaction.execute(insert, row)?;
+        Ok(())
+    }
+
     async fn commit(transaction: Self::Transaction<'_>) -> rusqlite::Result<()> {
         transaction.commit()
     }
@@ -74,6 +108,14 @@ const TABLES: &str = "
         PRIMARY KEY (handler, message_key)
     );
     CREATE INDEX handled_at ON handled (handler, handled_at);
+    CREATE TABLE dead_letters (
+        handler TEXT NOT NULL,
+        message_key TEXT,
+        topic TEXT NOT NULL,
+        payload BLOB NOT NULL,
+        error TEXT NOT NULL,
+        failed_at INTEGER NOT NULL
+    );
 ";
 
 const BY_HAND: QueueOptions = QueueOptions {
@@ -95,7 +137,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
             if breaks_off {
                 publish(&client).await?;
             }
-            if let Err(error) = work(&client, &mut orders, &mut store, breaks_off).await {
+            if let Err(error) = work(&mut orders, &mut store, breaks_off).await {
                 println!("{error}");
             }
             Ok(())
@@ -126,13 +168,13 @@ async fn publish(client: &Client) -> Result<(), Error> {
 
 /// Handles orders one by one, until all dishes are made.
 async fn work(
-    client: &Client,
     orders: &mut Messages,
     store: &mut Sqlite,
     breaks_off: bool,
 ) -> Result<(), OnceError<rusqlite::Error, Broken>> {
     let dish = |order: &Message| String::from_utf8_lossy(&order.payload).into_owned();
-    let mut once = ExactlyOnce::new("kitchen").batch(1);
+    let key = |order: &Message| Ok(dish(order));
+    let mut once = ExactlyOnce::new("kitchen").batch(1).retries(1);
     let mut is_done = false;
     while !is_done {
         let handle = async |order: &Message, transaction: &mut Transaction<'_>| {
@@ -146,8 +188,7 @@ async fn work(
                 false => Ok(()),
             }
         };
-        once.handle_next(client, orders, store, dish, handle)
-            .await?;
+        once.handle_next(orders, store, key, handle).await?;
     }
     Ok(())
 }

@@ -7,19 +7,20 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferromqtt_engine::{EngineOptions, Goodbye};
+use ferromqtt_engine::{EngineOptions, Goodbye, IdentifierLedgers};
 use tokio::task::JoinHandle;
 use tokio::task::coop::consume_budget;
 use tokio::time::sleep;
 
-use crate::declared::declare;
+use crate::declared::{check_exactly_once, declare};
 use crate::driver::{Flushed, drive};
 use crate::outbox::{OpenedOutbox, attach_outbox, open_outbox, start_outbox, take_up};
 use crate::shared::{Shared, now};
 use crate::state::TaskEngine;
 use crate::transport::Connector;
 use crate::{
-    Client, ConnectError, ConnectionError, Error, Options, OptionsError, ReasonCode, TransportError,
+    Client, ConnectError, ConnectionError, Error, InvalidExactlyOnce, Options, OptionsError,
+    ReasonCode, TransportError,
 };
 
 /// Connects, runs `program`, and disconnects, whether it succeeds or fails.
@@ -213,6 +214,9 @@ impl Connection {
         connector: Connector,
         outbox: Option<OpenedOutbox>,
     ) -> Result<Self, ConnectError> {
+        if options.subscriptions.iter().any(|it| it.exactly_once) {
+            return Err(OptionsError::from(InvalidExactlyOnce::Waits).into());
+        }
         let first = connector.first();
         let connection = Self::start_with(&options, connector, outbox)?;
         match connection.client.shared.opened().await {
@@ -267,6 +271,7 @@ impl Connection {
             restarts: false,
         };
         let (core, session, outbox) = take_up(options, outbox)?;
+        let handlers = check_exactly_once(&options.subscriptions, &core)?;
         let mut engine =
             TaskEngine::new(core, session, seed, of_engine).map_err(OptionsError::from)?;
         if let Some(queue) = options.outgoing_queue {
@@ -276,8 +281,12 @@ impl Connection {
         if let Some(recorder) = &options.recorder {
             engine.record(recorder.clone());
         }
+        engine.keep_identifiers(handlers > 0);
         engine.start(now());
         let shared = Shared::new(engine, authentication);
+        if handlers > 0 {
+            shared.lock().ledgers = Some(IdentifierLedgers::new(handlers));
+        }
         // Accepted now, they are subscribed when the server's first message comes.
         declare(&mut shared.lock(), &options.subscriptions)
             .map_err(|error| OptionsError::Subscription(Box::new(error)))?;

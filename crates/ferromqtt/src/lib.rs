@@ -266,7 +266,7 @@ pub use ferromqtt_transport::WebSocketError;
 pub use ferromqtt_transport::{HostError, UrlError};
 pub use futures_core::Stream;
 pub use messages::Messages;
-pub use once::{ExactlyOnce, OnceError, OnceStore};
+pub use once::{DeadLetter, ExactlyOnce, InvalidExactlyOnce, OnFailure, OnceError, OnceStore};
 pub use options::Options;
 #[cfg(feature = "tls")]
 pub use options_error::TlsError;

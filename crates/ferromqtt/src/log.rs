@@ -170,6 +170,43 @@ pub(crate) fn handler_failed(filter: &str, topic: &str, error: &HandlerError) {
 #[cfg(not(feature = "tracing"))]
 pub(crate) fn handler_failed(_filter: &str, _topic: &str, _error: &HandlerError) {}
 
+/// An exactly-once handler has failed on a message at each try.
+#[cfg(feature = "tracing")]
+pub(crate) fn dead_letter(handler: &str, topic: &str, error: &str) {
+    tracing::error!(target: "ferromqtt", handler, topic, cause = error, "an exactly-once handler failed, and its message is a dead letter");
+}
+
+/// A message of QoS 1 has come to an exactly-once handler without a key.
+#[cfg(feature = "tracing")]
+pub(crate) fn not_qos_2(handler: &str, topic: &str) {
+    tracing::warn!(
+        target: "ferromqtt",
+        handler,
+        topic,
+        "an exactly-once handler without a key gets a message below QoS 2, which may be handled more than once (publish with QoS 2, and see whether the server has granted that)"
+    );
+}
+
+/// A message may have been handled before, in a session that is lost.
+#[cfg(feature = "tracing")]
+pub(crate) fn handled_in_doubt(handler: &str, topic: &str) {
+    tracing::warn!(
+        target: "ferromqtt",
+        handler,
+        topic,
+        "an exactly-once handler may have handled a message twice: the server may have lost the session and not said so, and uses the Packet Identifier of a message that was not released"
+    );
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn dead_letter(_handler: &str, _topic: &str, _error: &str) {}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn not_qos_2(_handler: &str, _topic: &str) {}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn handled_in_doubt(_handler: &str, _topic: &str) {}
+
 /// At each connection that is not what TLS promises.
 #[cfg(all(feature = "tls", feature = "tracing"))]
 pub(crate) fn danger(host: &str, danger: &str) {

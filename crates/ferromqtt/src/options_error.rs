@@ -4,7 +4,7 @@ use ferromqtt_proto as proto;
 use ferromqtt_transport::{EndpointError, HostError, UrlError};
 use thiserror::Error;
 
-use crate::SubscribeError;
+use crate::{InvalidExactlyOnce, SubscribeError};
 
 /// An address that cannot be used. The caller's.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -112,6 +112,9 @@ pub enum OptionsError {
     /// A subscription that was [declared](crate::Options::subscription).
     #[error("a declared subscription: {0}")]
     Subscription(Box<SubscribeError>),
+    /// A subscription that was declared [for an exactly-once handler](crate::DeclaredSubscription::exactly_once).
+    #[error(transparent)]
+    ExactlyOnce(#[from] InvalidExactlyOnce),
 }
 
 const fn or_from_url(error: &HostError) -> &'static str {

@@ -82,6 +82,8 @@ pub(crate) struct Shared {
     /// Around the log lines of the present connection, or attempt to make one.
     context: Mutex<Arc<Context>>,
     standing: watch::Sender<Standing>,
+    /// Something has become of Packet Identifiers that exactly-once handlers keep.
+    identifiers: watch::Sender<()>,
     /// The process that connected, if that was a blocking client's.
     #[cfg(feature = "blocking")]
     pub(crate) process: OnceLock<Process>,
@@ -109,6 +111,7 @@ impl Shared {
             authentication,
             context: Mutex::new(Arc::new(Context::none())),
             standing: watch::Sender::new(Standing::Connecting),
+            identifiers: watch::Sender::new(()),
             #[cfg(feature = "blocking")]
             process: OnceLock::new(),
         }
@@ -296,6 +299,14 @@ impl Shared {
         }
     }
 
+    /// Changes whenever something has become of Packet Identifiers that exactly-once handlers keep: marked as changed at first,
+    /// since something may have happened already.
+    pub(crate) fn follow_identifier_changes(&self) -> watch::Receiver<()> {
+        let mut changes = self.identifiers.subscribe();
+        changes.mark_changed();
+        changes
+    }
+
     async fn standing(&self, wanted: impl FnMut(&Standing) -> bool) -> Standing {
         consume_budget().await; // what is settled already must not keep others from running
         let mut standing = self.standing.subscribe();
@@ -398,6 +409,9 @@ impl Shared {
     fn notify_callers(&self, notifications: Notifications) {
         if let Some(standing) = notifications.standing {
             self.standing.send_replace(standing);
+        }
+        if notifications.identifiers {
+            self.identifiers.send_replace(());
         }
         for (call, end) in notifications.calls {
             let _ = call.send(end); // nobody waits for it any more: that is allowed

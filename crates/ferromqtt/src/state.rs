@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::task::Waker;
 
-use ferromqtt_engine::{CallEnd, CallId, Engine, Fact, Line, Standing, Tokens, Woken};
+use ferromqtt_engine::{
+    CallEnd, CallId, Engine, Fact, IdentifierLedgers, Line, PendingChanges, Standing, Tokens, Woken,
+};
 use tokio::sync::oneshot;
 
 use crate::Server;
@@ -39,6 +41,8 @@ pub(crate) struct SharedState {
     pub(crate) server: Option<Server>,
     /// The subscriptions of the options whose streams nobody has taken yet, by their calls.
     pub(crate) declared: HashMap<CallId, PendingStream>,
+    /// What exactly-once handlers without a key have not committed, if there are such handlers.
+    pub(crate) ledgers: Option<IdentifierLedgers>,
     log: Log,
 }
 
@@ -50,6 +54,8 @@ pub(crate) struct Notifications {
     pub(crate) standing: Option<Standing>,
     pub(crate) calls: Vec<(oneshot::Sender<CallEnd>, CallEnd)>,
     pub(crate) readers: Vec<Waker>,
+    /// Something has become of Packet Identifiers that handlers keep.
+    pub(crate) identifiers: bool,
 }
 
 impl SharedState {
@@ -60,6 +66,7 @@ impl SharedState {
             calls_of_driver: 0,
             server: None,
             declared: HashMap::new(),
+            ledgers: None,
             log: Log::default(),
         }
     }
@@ -82,9 +89,41 @@ impl SharedState {
         self.calls_of_driver = 0;
     }
 
+    /// Takes what has become of Packet Identifiers that handlers keep, before anybody takes a message that came later. Returns
+    /// whether there was something.
+    pub(crate) fn collect_identifier_changes(&mut self) -> bool {
+        let Some(ledgers) = &mut self.ledgers else {
+            return false;
+        };
+        let mut is_more = false;
+        while let Some(entry) = self.engine.poll_identifier_change() {
+            ledgers.add(&entry);
+            is_more = true;
+        }
+        is_more
+    }
+
+    /// What a handler has not committed of it.
+    pub(crate) fn pending_identifier_changes(&self, handler: usize) -> PendingChanges {
+        (self.ledgers.as_ref())
+            .map(|ledgers| ledgers.pending(handler))
+            .unwrap_or_default()
+    }
+
+    /// A handler has committed all changes up to this one: what waits for them may leave.
+    pub(crate) fn confirm_identifier_changes(&mut self, handler: usize, sequence: u64) {
+        let ledgers = self.ledgers.as_mut();
+        if let Some(written) = ledgers.and_then(|ledgers| ledgers.confirm(handler, sequence)) {
+            self.engine.identifiers_written(written);
+        }
+    }
+
     /// Takes what the engine has to report.
     pub(crate) fn take_notifications(&mut self) -> Notifications {
-        let mut notifications = Notifications::default();
+        let mut notifications = Notifications {
+            identifiers: self.collect_identifier_changes(),
+            ..Notifications::default()
+        };
         while let Some(woken) = self.engine.next_woken() {
             match woken {
                 Woken::Call(call, end) => notifications.calls.push((call, end)),

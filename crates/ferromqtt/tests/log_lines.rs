@@ -4,6 +4,8 @@
 
 #[path = "error_texts/clock.rs"]
 mod clock;
+#[path = "error_texts/memory_store.rs"]
+mod memory_store;
 #[path = "error_texts/page.rs"]
 mod page;
 #[path = "error_texts/replies.rs"]
@@ -21,11 +23,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ferromqtt::{
-    Acknowledge, CleanStart, Client, Connection, ConnectionEvent, DeclaredSubscription, Messages,
-    Options, OutgoingLimits, OutgoingPolicy, Overflow, Properties, ProtocolVersion, QoS,
-    QueueOptions, ReasonCode, Reconnect, Router, TlsOptions,
+    Acknowledge, CleanStart, Client, Connection, ConnectionEvent, DeclaredSubscription,
+    ExactlyOnce, Message, Messages, OnFailure, Options, OutgoingLimits, OutgoingPolicy, Overflow,
+    Properties, ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect, Router, TlsOptions,
 };
 use ferromqtt_proto::packet::{Disconnect, Packet};
+use ferromqtt_testing::TestBroker;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{sleep, timeout};
 use tracing::field::{Field, Visit};
@@ -33,6 +36,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use clock::{in_virtual_time, play};
+use memory_store::{Changing, Failure, Memory};
 use page::compare;
 use replies::{Pipes, accept, in_memory};
 use server::Server;
@@ -113,6 +117,57 @@ fn narrow(limit: usize, overflow: Overflow) -> QueueOptions {
 }
 
 const HANDLER_FAILED: &str = "a handler of the router failed";
+
+const DEAD_LETTER: &str = "an exactly-once handler failed, and its message is a dead letter";
+
+/// Messages for a handler without a key: two of another QoS than 2, and two that it may have handled before, of which it fails on
+/// one.
+async fn handled_once() {
+    let broker = TestBroker::new();
+    let lasting = || {
+        Options::test(&broker)
+            .client_identifier("worker")
+            .clean_start(CleanStart::Never)
+    };
+    // The session is there, and an earlier program has not heard of it.
+    Connection::open(lasting())
+        .await
+        .unwrap()
+        .disconnect()
+        .await
+        .unwrap();
+    let keys = ["connecting", "1", "2", "3", "4"];
+    let mut store = Memory {
+        keys: keys.map(str::to_owned).into(),
+        ..Memory::default()
+    };
+    let orders = DeclaredSubscription::new("orders").exactly_once();
+    let connection = Connection::start(lasting().subscription(orders))
+        .await
+        .unwrap();
+    let client = connection.client();
+    let handle = async |message: &Message, _: &mut Changing<'_>| match &message.payload[..] {
+        b"stone" => Err(Failure),
+        _ => Ok(()),
+    };
+    let mut once = ExactlyOnce::new("kitchen").on_failure(OnFailure::DeadLetter);
+    let handled = once.run_by_identifier(&client, "orders", &mut store, handle);
+    let publish = ferromqtt::scope(Options::test(&broker), async |publisher| {
+        client.connected().await?;
+        sleep(Duration::from_secs(1)).await; // it has subscribed
+        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            for dish in ["soup", "stone"] {
+                publisher.publish("orders", dish).qos(qos).await?;
+            }
+        }
+        sleep(Duration::from_secs(1)).await;
+        Ok(())
+    });
+    tokio::select! {
+        ended = handled => panic!("{ended:?}"),
+        published = publish => published.unwrap(),
+    }
+}
 
 /// A responder that gets something else, and a handler that fails.
 async fn routed() {
@@ -405,7 +460,7 @@ impl std::io::Write for Full {
 }
 
 async fn a_recording_that_cannot_be_written() {
-    let broker = ferromqtt_testing::TestBroker::new();
+    let broker = TestBroker::new();
     let recorder = ferromqtt::recording::Recorder::new(Full, Default::default());
     let options = Options::new("test-broker", 1883).transport(broker.transport());
     let connection = Connection::open(options.record(recorder)).await.unwrap();
@@ -440,6 +495,7 @@ fn every_log_line_is_provoked_and_reads_as_the_page_says() {
     });
     play(danger());
     in_virtual_time(routed());
+    in_virtual_time(handled_once());
     drop(noting);
     let mut lines = noted.0.lock().unwrap().clone();
     let mut seen = BTreeSet::new(); // one for each cause, of which the page has a row
@@ -450,12 +506,9 @@ fn every_log_line_is_provoked_and_reads_as_the_page_says() {
             .is_some_and(|it| it.starts_with("con") || it.starts_with("can"));
         !is_end || seen.insert(kind)
     });
-    let level = |line: &str| {
-        if line == HANDLER_FAILED {
-            "ERROR"
-        } else {
-            "WARN"
-        }
+    let level = |line: &str| match line {
+        HANDLER_FAILED | DEAD_LETTER => "ERROR",
+        _ => "WARN",
     };
     let provoked = (lines.into_iter().map(|line| (line.clone(), level(&line)))).collect();
     compare("Rust: log lines", provoked);

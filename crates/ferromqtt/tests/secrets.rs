@@ -9,6 +9,8 @@
 
 #[path = "../../ferromqtt-proto/tests/scenarios/support/markers.rs"]
 mod markers;
+#[path = "error_texts/memory_store.rs"]
+mod memory_store;
 #[path = "scenarios/server.rs"]
 mod server;
 
@@ -17,11 +19,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ferromqtt::{
-    Authenticator, AuthenticatorError, Bytes, ConnectAttempt, ConnectError, Connection,
-    ConnectionError, ConnectionEvent, Credentials, CredentialsError, DeclaredSubscription, Decode,
-    Error, Events, Message, Options, PayloadError, Properties, ProtocolVersion, Proxy,
-    PublishError, QoS, QueueOptions, ReasonCode, Route, Router, Server as Place, TlsOptions,
-    TypedMessage, Utf8String, Will,
+    Acknowledge, Authenticator, AuthenticatorError, Bytes, ConnectAttempt, ConnectError,
+    Connection, ConnectionError, ConnectionEvent, Credentials, CredentialsError,
+    DeclaredSubscription, Decode, Error, Events, ExactlyOnce, Message, OnFailure, Options,
+    PayloadError, Properties, ProtocolVersion, Proxy, PublishError, QoS, QueueOptions, ReasonCode,
+    Route, Router, Server as Place, TlsOptions, TypedMessage, Utf8String, Will,
 };
 use ferromqtt_proto::packet::{Ack, Auth, ConnAck, Disconnect, Packet};
 use ferromqtt_testing::{BrokerOptions, TestBroker, User};
@@ -32,6 +34,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use markers::*;
+use memory_store::{Changing, Failure, Memory};
 use server::Server;
 
 /// The marker as it stands in a URL.
@@ -507,6 +510,35 @@ impl Decode<()> for Shows {
     }
 }
 
+/// A `DeadLetter` has the message, and its key.
+#[test]
+fn a_dead_letter_shows_neither_its_message_nor_its_key() {
+    play(async {
+        let mut store = Memory::default();
+        let broker = TestBroker::new();
+        let options = Options::test(&broker);
+        let program = ferromqtt::scope(options, async |client| {
+            let queue = QueueOptions {
+                acknowledge: Acknowledge::ByApplication,
+                ..QueueOptions::UNBOUNDED
+            };
+            let orders = client.subscribe("t").qos(QoS::AtLeastOnce);
+            let mut orders = orders.queue(queue).await?;
+            let publish = client.publish("t", MARKER).properties(of_message());
+            publish.qos(QoS::AtLeastOnce).await?;
+            let key = |_: &Message| Ok(MARKER.to_owned());
+            let handle = async |_: &Message, _: &mut Changing<'_>| Err(Failure);
+            let mut once = ExactlyOnce::new("t").on_failure(OnFailure::DeadLetter);
+            let handled = once.handle_next(&mut orders, &mut store, key, handle).await;
+            assert_eq!(handled.unwrap(), Some(1));
+            Ok(())
+        });
+        program.await.unwrap();
+        assert_eq!(store.letters.len(), 1);
+        search("DeadLetter", &store.letters[0]);
+    });
+}
+
 #[test]
 fn a_payload_that_a_codec_refuses_is_not_shown() {
     let message = Message::new("t".try_into().unwrap(), MARKER);
@@ -525,7 +557,7 @@ const WITHOUT_SECRETS: &str = "
     Overflow PacketId Reconnect RetainHandling Slip Stats AckLatency StringError SubscriptionOptions TopicError TopicFilter TopicName
     TransportError OptionsError Client UrlError WebSocketError FilterResult RequestError UserProperties SubscriptionIdentifiers HostError
     PropertyError PropertyProblem Contest InvalidTopic TemplateError TemplateProblem TopicParams TopicTemplate SubscriptionFilter Json
-    Awaited Unacknowledged ServerLimits ConnectResult RouterError ExactlyOnce OnceError
+    Awaited Unacknowledged ServerLimits ConnectResult RouterError ExactlyOnce OnceError OnFailure InvalidExactlyOnce
     KeepAliveBounds PortProtocol ProfileConflict ProfileEvidence ProfileFigure ProfilePorts ProfileRow ProfileSource
     ServerProfile TopicLimit UncountedLevels UnknownProfile
     Outbox OutboxStats QuarantineReason StoreCounters StoreError StoreSync

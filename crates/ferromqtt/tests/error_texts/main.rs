@@ -16,6 +16,7 @@ mod calls;
 mod certificates;
 mod clock;
 mod connecting;
+mod memory_store;
 mod once;
 mod options;
 mod outbox;
