@@ -160,15 +160,15 @@ _PYTHON_TOOLS = tuple(
 _TLS = (f"{RUST}/transport/tls",)
 
 PARTS = (
-    Part("core", 17_355, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 5_162, ("crates/ferromqtt-engine/src",)),
+    Part("core", 17_406, ("crates/ferromqtt-proto/src",)),
+    Part("engine", 5_243, ("crates/ferromqtt-engine/src",)),
     Part("recordings", 1_734, ("crates/ferromqtt-recording/src",)),
     Part("outbox", 485, ("crates/ferromqtt-outbox/src",)),
-    Part("store", 4_425, ("crates/ferromqtt-store/src",)),
+    Part("store", 4_432, ("crates/ferromqtt-store/src",)),
     Part("transport", 2_606, ("crates/ferromqtt-transport/src",)),
-    Part("tokio client, driver", 4_641, (RUST,), (*_RUST_FACE, *_TLS)),
+    Part("tokio client, driver", 5_331, (RUST,), (*_RUST_FACE, *_TLS)),
     Part("tokio client, TLS", 673, _TLS),
-    Part("tokio client, face", 2_512, _RUST_FACE),
+    Part("tokio client, face", 2_514, _RUST_FACE),
     Part("binding, driver", 5_731, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
     Part("binding, face", 2_163, _BINDING_FACE),
     Part("Python, driver", 5_270, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
