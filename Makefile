@@ -31,6 +31,9 @@ SEEDS ?= 2000
 ROUNDS ?= 6
 MINUTES ?= 10
 RATE ?= 1000
+# How many Python tests run at once.
+JOBS ?= 2
+AT_ONCE_TESTS = -n $(JOBS) --dist worksteal
 # For `make plugin-runs`: how often, and how many of them at once.
 RUNS ?= 200
 AT_ONCE ?= 2
@@ -104,7 +107,9 @@ test: need-test .venv-wheel/.installed ## Unit, property and scenario tests; Pyt
 	cargo test $(LOCKED) -p ferromqtt --test build_texts
 	cargo test $(LOCKED) $(BENCH_RUST)
 	cargo run --quiet $(LOCKED) -p ferromqtt --example quickstart
-	scripts/test-wheel.sh .venv-wheel python/tests --ignore=python/tests/interop
+# Misuse is tested where the interpreter looks at its memory itself, and finds writes past the ends of blocks and uses of freed ones.
+	PYTHONDEVMODE=1 PYTHONMALLOC=debug scripts/test-wheel.sh .venv-wheel $(AT_ONCE_TESTS) $(wildcard python/tests/test_misuse*.py)
+	scripts/test-wheel.sh .venv-wheel $(AT_ONCE_TESTS) python/tests --ignore=python/tests/interop --ignore-glob='*/test_misuse*'
 
 .PHONY: lint
 lint: .venv/.dev .venv/.native ## Formatting, lints, documentation, types and stubs

@@ -11,6 +11,8 @@ from ferromqtt._native import OutboxFolder, open_outbox
 from ferromqtt.exceptions import MqttError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ferromqtt._native import Core
     from ferromqtt.outbox import Outbox
 
@@ -57,6 +59,7 @@ class OutboxWatch:
         self._waiter: asyncio.Future[None] | None = None
         if self._descriptor is not None:
             loop.add_reader(self._descriptor, core.outbox_woken)
+            _work_outside(loop).add(core.outbox_is_writing)
             _watches.add(self)
 
     async def close(self) -> None:
@@ -70,6 +73,7 @@ class OutboxWatch:
         if loop is not self._loop:  # which is closed
             self._loop = loop
         loop.add_reader(self._descriptor, self._woken_to_close)
+        _work_outside(loop).add(self._core.outbox_is_writing)
         try:
             while not self._core.close_outbox():
                 self._waiter = loop.create_future()
@@ -89,6 +93,7 @@ class OutboxWatch:
         """Watch no more."""
         if self._descriptor is not None and not self._loop.is_closed():
             self._loop.remove_reader(self._descriptor)
+            _work_outside(self._loop).discard(self._core.outbox_is_writing)
         self._descriptor = None
 
     def forget(self) -> None:
@@ -97,6 +102,12 @@ class OutboxWatch:
         lock = self._core.forget_outbox()
         if lock is not None:
             os.close(lock)
+
+
+def _work_outside(loop: asyncio.AbstractEventLoop) -> set[Callable[[], bool]]:
+    """Return what a `VirtualLoop` asks before its clock jumps; nothing on other loops."""
+    work: set[Callable[[], bool]] = getattr(loop, "work_outside", set())
+    return work
 
 
 _watches: weakref.WeakSet[OutboxWatch] = weakref.WeakSet()

@@ -63,9 +63,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         runner.run(main())
     ```
 
-    - While a job of `run_in_executor` runs, such as `asyncio.to_thread` or name resolution, the
-      clock stands still and the loop waits for it. For threads and processes that the loop does not
-      know of there is `hold_time`.
+    - While a job of `run_in_executor` runs, such as `asyncio.to_thread` or name resolution, and
+      while an outbox writes, the clock stands still and the loop waits for that. For threads and
+      processes that the loop does not know of there is `hold_time`.
     - Sockets work. They are looked at before each jump, so peers in the same loop find each other.
       A peer outside of it, of an open socket or one that listens, gets 10 real milliseconds before
       each jump. What needs longer to answer needs `hold_time`.
@@ -93,6 +93,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if record_jumps:
             self._jumping.jumps = deque(maxlen=_MOST_JUMPS)
         self._start = time.time()
+        self.work_outside = self._jumping.work_outside
         super().__init__(self._jumping)
         try:
             self.end_at(end_at)
@@ -198,6 +199,8 @@ class _JumpingSelector(selectors.DefaultSelector):
         self.end: int | None = None
         self.holds = 0
         self.jobs: set[asyncio.Future[Any]] = set()
+        self.work_outside: set[Callable[[], bool]] = set()
+        """What tells whether something outside is about to wake the loop, such as a disk."""
         self.jumps: deque[Jump] | None = None
         self.refuse: Callable[[], None] | None = None
         """Called, to raise, for what would be waited for outside of the loop."""
@@ -211,7 +214,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         ready = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
-        if self.holds or self.jobs:
+        if self.holds or self.jobs or any(is_at_work() for is_at_work in self.work_outside):
             return super().select(None)
         if ready := self._delivered():
             return ready

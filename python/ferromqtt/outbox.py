@@ -43,8 +43,8 @@ class Outbox:
         quarantine: Whether a message that will not get through is kept, to be looked at, sent again
             or dropped by `ferromqtt outbox`: one that the server refuses for good, that is too
             large for it, or that it closes each connection for. False ends it as what the server
-            says of it. A QoS 2 message that may have arrived in a session which the server has lost
-            is kept in any case.
+            says of it. Where it says nothing the message is kept in any case: a QoS 2 message whose
+            session it has lost, and before 5.0 one that it closes each connection for.
         sync: What "stored" means. "always": on the disk, so that it survives a power cut. A number
             of seconds: written, and on the disk after that time. "never": written, which survives
             the end of the program, and a power cut as the system pleases.

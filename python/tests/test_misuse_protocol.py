@@ -3,11 +3,10 @@
 import asyncio
 import gc
 import sys
-import tracemalloc
 
 import pytest
 
-from ferromqtt import Message, MqttError, ProtocolVersion, _native
+from ferromqtt import Message, MqttError, _native
 from ferromqtt._link import Link
 from ferromqtt._native import Core
 from support import packets
@@ -235,55 +234,6 @@ def test_a_core_without_hooks_raises_and_lives() -> None:
             call()
     assert not core.connected
     assert len(core.messages()) == 0
-
-
-@pytest.mark.parametrize("version", [ProtocolVersion.V311, ProtocolVersion.V5])
-def test_ten_thousand_connections_leave_nothing_behind(
-    run: LoopRunner, version: ProtocolVersion
-) -> None:
-    async def cycles(count: int) -> None:
-        for _ in range(count):
-            wire = Wire(version)
-            await wire.connect()
-            assert wire.core.publish("t", b"x" * 10, 0, False, None, 10.0) is None
-            waiting = wire.core.publish("t", b"x" * 5000, 1, False, None, 10.0)
-            rest = b"\0" if version == ProtocolVersion.V5 else b""
-            body = packets.string("in") + rest + b"payload"
-            wire.feed(packets.encode(0x30, body) * 2)
-            first = await anext(wire.client.messages)
-            assert first.payload == b"payload"
-            assert (first.properties is None) is (version != ProtocolVersion.V5)
-            step = anext(wire.client.messages)
-            assert (await step).topic == first.topic
-            anext(wire.client.messages).send(None)  # waits, and is dropped
-            wire.core.flush()
-            wire.lose()
-            assert isinstance(waiting, asyncio.Future)
-            assert isinstance(waiting.exception(), MqttError)
-
-    def kinds() -> dict[str, int]:
-        counted: dict[str, int] = {}
-        for thing in gc.get_objects():
-            name = type(thing).__name__
-            counted[name] = counted.get(name, 0) + 1
-        return counted
-
-    async def main() -> None:
-        await cycles(200)  # caches and free lists fill
-        gc.collect()
-        tracemalloc.start()
-        before, memory_before = kinds(), tracemalloc.get_traced_memory()[0]
-        await cycles(10_000 // 4)  # of four parameters
-        await asyncio.sleep(0)
-        gc.collect()
-        memory_after, after = tracemalloc.get_traced_memory()[0], kinds()
-        tracemalloc.stop()
-        ours = ("Protocol", "Client", "Message", "NextMessage", "MessagesIterator", "ReadBuffer")
-        grown = {name: after.get(name, 0) - before.get(name, 0) for name in (*ours, "Future")}
-        assert all(count <= 2 for count in grown.values()), grown
-        assert memory_after - memory_before < 100_000
-
-    run(main)
 
 
 def test_taking_messages_leaves_reference_counts_as_they_were(run: LoopRunner) -> None:

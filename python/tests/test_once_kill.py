@@ -44,14 +44,16 @@ class Life(NamedTuple):
 
 
 NEVER = 10**9
+COMMITTED_AND_NOT_ACKNOWLEDGED = Life("c", 1, NEVER)
+"""The first end: without the row that remembers, what it has handled is handled again."""
 
 
-def life(chance: random.Random, batch: int) -> Life:
+def life(chance: random.Random, batch: int, known_by: str) -> Life:
     """Draw an end: at once, within a batch, around a commit, or whenever the signal comes."""
-    kind = chance.choice("khbcc-")
+    kind = chance.choice("khbcc-ef" if known_by == "identifier" else "khbcc-")
     if kind == "-":
         return Life("-", 1, chance.randint(1, 3 * min(batch, WINDOW) + 40))
-    most = max(1, 30 // min(batch, WINDOW)) if kind in "bc" else min(batch, WINDOW) + 20
+    most = max(1, 30 // min(batch, WINDOW)) if kind in "bcef" else min(batch, WINDOW) + 20
     return Life(kind, chance.randint(1, most), NEVER)
 
 
@@ -78,17 +80,16 @@ class Outcome(NamedTuple):
 def play(port: int, path: Path, handling: Handling, where: str, *, remembers: bool) -> Outcome:
     """Kill the program at random until it has been killed often enough, and all is handled.
 
-    Often enough is until so many messages were sent again, or without the row that remembers until
-    one was handled twice: how many kills that takes depends on how fast the machine is.
+    Often enough is until so many messages were sent again: how many kills that takes depends on how
+    fast the machine is. Without the row that remembers, it is until one was handled twice.
     """
     qos, batch, known_by = handling
     chance = random.Random(f"{qos + batch}{known_by}")
 
     def is_enough() -> bool:
-        if kills < KILLS:
-            return False
-        met = redeliveries >= KILLS if remembers else len(rows(path)) > len(set(rows(path)))
-        return met or kills >= 10 * KILLS
+        if remembers:
+            return kills >= KILLS and (redeliveries >= KILLS or kills >= 10 * KILLS)
+        return len(rows(path)) > len(set(rows(path))) or kills >= KILLS
 
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE orders (number INTEGER)")
@@ -104,7 +105,12 @@ def play(port: int, path: Path, handling: Handling, where: str, *, remembers: bo
             for number in range(published, published + more):
                 publisher.publish("orders", str(number), qos=qos)
             published += more
-            end = Life("-", 1, NEVER) if is_enough() else life(chance, batch)
+            if is_enough():
+                end = Life("-", 1, NEVER)
+            elif kills:
+                end = life(chance, batch, known_by)
+            else:
+                end = COMMITTED_AND_NOT_ACKNOWLEDGED
             events = run(port, path, handling, where, end, published, remembers=remembers)
             redeliveries += events.count(b"d")
             kills += 1

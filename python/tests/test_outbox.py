@@ -26,7 +26,7 @@ from ferromqtt import (
     Published,
     Reconnect,
 )
-from ferromqtt.testing import CONNECT, PUBACK, PUBLISH, TestBroker
+from ferromqtt.testing import CONNECT, PUBACK, PUBLISH, TestBroker, VirtualLoop
 
 V5, V311 = ProtocolVersion.V5, ProtocolVersion.V311
 SOON = Reconnect(min=0.05, max=0.05, jitter=0)
@@ -487,3 +487,24 @@ def test_wrong_arguments_are_refused(
         Outbox("")
     with pytest.raises(ValueError, match="are both given"):
         Client("broker", outbox=Outbox("outbox"), outgoing_queue=OutgoingQueue())
+
+
+def test_virtual_time_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ferromqtt._virtual_loop._OUTSIDE", 0)  # time waits for nothing else
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with away() as broker, client_of(broker, Outbox(tmp_path)) as client:
+            began = loop.time()
+            receipt = await client.enqueue("t", "x", 1)
+            await asyncio.wait_for(receipt.stored(), 1e-6)
+            assert loop.time() == began
+            # What it has written holds up nothing.
+            await asyncio.sleep(3600)
+            assert loop.time() == began + 3600
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())
+        loop = runner.get_loop()
+        assert isinstance(loop, VirtualLoop)
+        assert not loop.work_outside

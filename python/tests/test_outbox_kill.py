@@ -29,9 +29,16 @@ def broker() -> Iterator[Mosquitto]:
 def program(port: int, folder: Path, qos: int, life: int) -> subprocess.Popen[str]:
     """Start the program."""
     worker = str(TESTS / "support" / "outbox_worker.py")
-    arguments = [sys.executable, worker, str(port), str(folder), str(qos), str(life)]
+    version = "V5" if qos == 2 else "V311"
+    arguments = [sys.executable, worker, str(port), str(folder), str(qos), str(life), version]
     environment = dict(os.environ, PYTHONPATH=str(TESTS))
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(
+        arguments,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
 
 
 def run(port: int, folder: Path, qos: int, life: int, kill_after: int) -> list[str]:

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ferromqtt_proto::packet::MESSAGE_OVERHEAD;
 use ferromqtt_proto::{
-    InOrder, InvalidPublish, OpId, OutgoingLimits, OutgoingPolicy, Publish, QoS, SessionChange,
+    InOrder, InvalidPublish, OpId, OutgoingLimits, OutgoingPolicy, Publish, SessionChange,
     TopicName,
 };
 
@@ -39,8 +39,9 @@ pub struct OutgoingQueueOptions {
     /// cannot go on is [kept](crate::CallEnd::Kept) for the next one. Otherwise it ends as
     /// [`Outcome::NotStored`](ferromqtt_proto::Outcome::NotStored). Default: `false`.
     pub failure_is_final: bool,
-    /// Whether QoS 2 is refused as [`InvalidPublish::SessionTooShort`]: the session ends with the process. Default: `false`.
-    pub refuses_exactly_once: bool,
+    /// Whether QoS 2 is refused as [`InvalidPublish::SessionTooShort`] where the session ends with the process: by the options of the
+    /// client, or since the latest CONNACK had a Session Expiry Interval of 0. Default: `false`.
+    pub needs_session: bool,
 }
 
 impl Default for OutgoingQueueOptions {
@@ -57,7 +58,7 @@ impl Default for OutgoingQueueOptions {
             max_age: None,
             quarantines: false,
             failure_is_final: false,
-            refuses_exactly_once: false,
+            needs_session: false,
         }
     }
 }
@@ -176,11 +177,8 @@ impl<C> OutgoingMessages<C> {
         self.is_held = is_held;
     }
 
-    /// Whether a message is one that this queue takes, beside its size.
-    pub(crate) fn check_kind(&self, publish: &Publish) -> Result<(), InvalidPublish> {
-        if self.options.refuses_exactly_once && publish.qos == QoS::ExactlyOnce {
-            return Err(InvalidPublish::SessionTooShort);
-        }
+    /// Whether messages are accepted at all now.
+    pub(crate) const fn check_held(&self) -> Result<(), InvalidPublish> {
         match self.is_held {
             true => Err(InvalidPublish::StoreBusy),
             false => Ok(()),

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use ferromqtt_proto::{Direction, InvalidPublish, Outcome, OutgoingPolicy, Publish};
+use ferromqtt_proto::{
+    CleanStart, Client, Direction, InvalidPublish, Outcome, OutgoingPolicy, Publish, QoS,
+};
 
 use crate::calls::CallId;
 use crate::capacity::{LineEntry, Purpose, WaitingTerms};
@@ -195,9 +197,15 @@ impl<T: Tokens> Engine<T> {
         publish: &Publish,
         terms: WaitingTerms,
     ) -> Result<Admission, InvalidPublish> {
-        let queue = self.outgoing.get_or_insert_default();
-        queue.check_kind(publish)?;
         let core = &self.core;
+        let queue = self.outgoing.get_or_insert_default();
+        if queue.options().needs_session
+            && publish.qos == QoS::ExactlyOnce
+            && session_ends_with_process(core)
+        {
+            return Err(InvalidPublish::SessionTooShort);
+        }
+        queue.check_held()?;
         let can_withdraw = |op| core.can_withdraw(op);
         let size = publish.memory_size();
         let replaced = match terms.keep_latest {
@@ -298,4 +306,15 @@ impl<T: Tokens> Engine<T> {
             self.end_entry(call, entry, CallEnd::Refused(refusal.clone()));
         }
     }
+}
+
+/// Whether the next process cannot resume the session (section 3.1.2.11.2): it would begin clean, this client asks for nothing
+/// better, or the server grants nothing better.
+fn session_ends_with_process(core: &Client) -> bool {
+    let options = core.options();
+    let asked = options.properties.session_expiry_interval.unwrap_or(0);
+    let granted = core.connack().map(|it| it.session_expiry_interval);
+    options.clean_start != CleanStart::Never
+        || options.protocol.is_v5() && asked == 0
+        || granted == Some(0)
 }

@@ -206,7 +206,7 @@ impl<T: Tokens> Engine<T> {
             return false;
         };
         let number = queue.recorded_at(key);
-        let is_on_record = number.is_some_and(|it| self.core.is_on_record(Direction::Sent, it));
+        let is_on_record = number.is_some_and(|it| self.stored.is_on_record(it));
         is_on_record && matches!(outcome, Outcome::NotStored { .. })
     }
 
@@ -260,13 +260,12 @@ impl<T: Tokens> Engine<T> {
 
     /// Gives back the tokens of messages that are kept for another start, or for a store's next engine.
     pub(crate) fn release_kept(&mut self) {
-        let core = &self.core;
-        let has_store = core.options().journal;
+        let has_store = self.core.options().journal;
         let Some(queue) = &mut self.outgoing else {
             return;
         };
         let kept: HashSet<_> = (queue.accepted_at())
-            .filter(|(_, number)| !has_store || core.is_on_record(Direction::Sent, *number))
+            .filter(|(_, number)| !has_store || self.stored.is_on_record(*number))
             .map(|(key, _)| key)
             .collect();
         let tokens = queue.take_tokens_of(|key| kept.contains(&key));

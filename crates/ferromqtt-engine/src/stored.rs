@@ -15,6 +15,8 @@ use crate::{CallEnd, Engine, Fact, Tokens, Woken};
 pub(crate) struct StoredWaits<C> {
     waits: BTreeMap<(u64, u64, u64), C>,
     last: u64,
+    /// All acceptances up to this number are on record. The core may know more to be: see [`Engine::journal_written_ahead`].
+    on_record: u64,
     /// The store is closed, and says nothing more.
     pub(crate) is_closed: bool,
 }
@@ -24,6 +26,7 @@ impl<C> Default for StoredWaits<C> {
         Self {
             waits: BTreeMap::new(),
             last: 0,
+            on_record: 0,
             is_closed: false,
         }
     }
@@ -35,14 +38,16 @@ impl<C> StoredWaits<C> {
         self.waits.insert((sequence, key, self.last), token);
     }
 
-    /// Takes out the first that waits, with its key, if the entry that it waits for `is_written`.
-    fn take_first(&mut self, is_written: impl FnOnce(u64) -> bool) -> Option<(u64, C)> {
-        let (&(sequence, key, number), _) = self.waits.first_key_value()?;
-        let token = match is_written(sequence) {
-            true => self.waits.remove(&(sequence, key, number))?,
-            false => return None,
-        };
-        Some((key, token))
+    /// Whether the acceptance with this number is on record.
+    pub(crate) const fn is_on_record(&self, sequence: u64) -> bool {
+        sequence <= self.on_record
+    }
+
+    /// Takes out the first that waits, with its key, if the entry that it waits for is on record.
+    fn take_first(&mut self) -> Option<(u64, C)> {
+        let first = self.waits.first_entry()?;
+        let &(sequence, key, _) = first.key();
+        (sequence <= self.on_record).then(|| (key, first.remove()))
     }
 
     /// Takes out those that wait for a message, whose acceptance has this number.
@@ -91,15 +96,22 @@ impl<T: Tokens> Engine<T> {
     /// those who [wait for that](Self::await_stored) learn it.
     pub fn journal_written(&mut self, direction: Direction, sequence: u64) {
         self.core.journal_written(direction, sequence);
-        let core = &self.core;
-        let is_written = |sequence| core.is_on_record(Direction::Sent, sequence);
-        while let Some((key, token)) = self.stored.take_first(is_written) {
+        if direction == Direction::Sent {
+            self.stored.on_record = self.stored.on_record.max(sequence);
+        }
+        while let Some((key, token)) = self.stored.take_first() {
             let end = CallEnd::Stored { key };
             self.woken.push_back(Woken::Call(token, end));
         }
         if self.has_ended() {
             self.release_kept();
         }
+    }
+
+    /// As [`journal_written`](Self::journal_written) of [`Direction::Sent`], but the [acceptances](SessionChange::Accepted) among these
+    /// entries need not be on record: they wait for space. Packets may leave, and those who wait until a message is stored wait on.
+    pub fn journal_written_ahead(&mut self, sequence: u64) {
+        self.core.journal_written(Direction::Sent, sequence);
     }
 
     /// The store cannot put entries of one direction on record any more: see
@@ -169,7 +181,7 @@ impl<T: Tokens> Engine<T> {
         let end = match sequence {
             _ if !self.core.options().journal => CallEnd::NotStored { key },
             None => CallEnd::Stored { key },
-            Some(it) if self.core.is_on_record(Direction::Sent, it) => CallEnd::Stored { key },
+            Some(it) if self.stored.is_on_record(it) => CallEnd::Stored { key },
             _ if self.stored.is_closed || self.core.store_has_failed(Direction::Sent) => {
                 CallEnd::NotStored { key }
             }

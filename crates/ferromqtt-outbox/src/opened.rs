@@ -137,7 +137,7 @@ impl OpenedOutbox {
         wake: StoreWaker,
     ) -> Result<RunningOutbox, StoreError> {
         let wall = self.store.now();
-        let queue = (self.outbox).queue_options(ends_with_process(engine.core().options()));
+        let queue = self.outbox.queue_options();
         let stored = self.waiting.into_iter();
         engine.open_outgoing_queue(queue, stored.map(|it| stored_message(it, now, wall)));
         Self::run(self.store, self.lost, wake)
@@ -162,12 +162,6 @@ impl OpenedOutbox {
 fn whole_seconds(time: Duration) -> u32 {
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     u32::try_from(seconds).unwrap_or(u32::MAX).min(u32::MAX - 1)
-}
-
-/// Whether the next process cannot resume the session.
-fn ends_with_process(options: &Options) -> bool {
-    let expiry = options.properties.session_expiry_interval;
-    options.clean_start != CleanStart::Never || options.protocol.is_v5() && expiry.unwrap_or(0) == 0
 }
 
 /// `wall` is the time now by the store's clock, in milliseconds since 1970.

@@ -86,8 +86,8 @@ impl Outbox {
     }
 
     /// Whether a message that will not get through is kept in quarantine, to be looked at, sent again or dropped by
-    /// `ferromqtt outbox`; otherwise it ends as what the server says of it. A QoS 2 message that may have arrived in a session
-    /// that the server has lost is kept in any case. Default: `true`.
+    /// `ferromqtt outbox`; otherwise it ends as what the server says of it. Where the server says nothing the message is kept in any
+    /// case: a QoS 2 message whose session it has lost, and before 5.0 one for which it closes each connection. Default: `true`.
     #[must_use]
     pub const fn quarantine(mut self, quarantines: bool) -> Self {
         self.quarantines = quarantines;
@@ -122,7 +122,7 @@ impl Outbox {
         OpenedOutbox::read(store, self.clone(), client_identifier)
     }
 
-    pub(crate) const fn queue_options(&self, refuses_exactly_once: bool) -> OutgoingQueueOptions {
+    pub(crate) const fn queue_options(&self) -> OutgoingQueueOptions {
         OutgoingQueueOptions {
             limits: self.limits,
             policy: self.when_full,
@@ -134,7 +134,7 @@ impl Outbox {
             max_age: self.max_age,
             quarantines: self.quarantines,
             failure_is_final: true,
-            refuses_exactly_once,
+            needs_session: true,
         }
     }
 }

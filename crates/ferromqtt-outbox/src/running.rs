@@ -24,6 +24,8 @@ pub struct RunningOutbox {
     woken: Arc<AtomicBool>,
     /// What the store has not taken yet, since it has as much to write as it takes. Nothing is accepted meanwhile.
     behind: VecDeque<StoreEntry>,
+    /// The ticket of the last entry that the store has taken.
+    submitted: u64,
     marks: StoreMarks,
     has_failed: bool,
     is_closing: bool,
@@ -39,6 +41,7 @@ impl RunningOutbox {
             store,
             woken,
             behind: ends.collect(),
+            submitted: 0,
             marks: StoreMarks::default(),
             has_failed: false,
             is_closing: false,
@@ -72,6 +75,14 @@ impl RunningOutbox {
         }
     }
 
+    /// Whether the store is about to say that it has written something, or that it is closed: a clock that jumps has to wait for
+    /// that. Not while it waits for space.
+    pub const fn is_writing(&self) -> bool {
+        let closes = self.is_closing && !self.marks.closed;
+        let writes = self.submitted > self.marks.on_record;
+        (writes || closes) && self.marks.full.is_none() && !self.has_failed
+    }
+
     /// Closes the store, once no connection follows: what has changed is written before. Returns whether that is done, so that
     /// another client may open the folder; until then call it again whenever the store wakes the driver.
     pub fn close<T: Tokens>(&mut self, engine: &mut Engine<T>, now: Instant) -> bool {
@@ -98,6 +109,9 @@ impl RunningOutbox {
         let marks = self.store.marks();
         if marks.sent > self.marks.sent {
             engine.journal_written(Direction::Sent, marks.sent);
+        }
+        if marks.ahead > self.marks.ahead.max(marks.sent) {
+            engine.journal_written_ahead(marks.ahead);
         }
         if marks.received > self.marks.received {
             engine.journal_written(Direction::Received, marks.received);
@@ -186,7 +200,7 @@ impl RunningOutbox {
         self.take_changes(engine);
         while let Some(entry) = self.behind.pop_front() {
             match self.store.submit(entry) {
-                Ok(_) => {}
+                Ok(ticket) => self.submitted = ticket,
                 Err((entry, SubmitError::Busy)) => {
                     self.behind.push_front(*entry);
                     break;

@@ -257,6 +257,20 @@ fn a_full_disk_is_reported_once_and_accepts_nothing_until_it_has_space() {
 }
 
 #[test]
+fn what_has_passed_messages_that_wait_for_space_is_on_record_for_the_engine_and_they_are_not() {
+    let mut world = World::new(OutgoingPolicy::Refuse);
+    let key = world.enqueue("first").unwrap();
+    world.engine.await_stored(key, "stored");
+    world.settle();
+    let accepted = world.engine.core().journal_end(Direction::Sent);
+    world.store.get().marks.ahead = accepted;
+    assert!(world.wake().0.is_empty());
+    assert!((world.engine.core()).is_on_record(Direction::Sent, accepted));
+    world.store.get().marks.sent = accepted;
+    assert_eq!(world.wake().0, [("stored", CallEnd::Stored { key })]);
+}
+
+#[test]
 fn a_disk_that_fails_is_reported_and_ends_the_wait_for_it() {
     let mut world = World::new(OutgoingPolicy::Refuse);
     let key = world.enqueue("first").unwrap();

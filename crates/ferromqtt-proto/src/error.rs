@@ -220,7 +220,7 @@ pub enum InvalidPublish {
     StoreBusy,
     /// A QoS 2 message for a store whose session ends with the process: what is on its way could come twice, or not at all.
     #[error(
-        "QoS 2 needs a session that outlives the program: give neither a clean start nor a Session Expiry Interval of 0, or publish with QoS 1"
+        "QoS 2 needs a session that outlives the program: give neither a clean start nor a Session Expiry Interval of 0, and the server must grant one; or publish with QoS 1"
     )]
     SessionTooShort,
     /// A Topic Alias above the server's Topic Alias Maximum (MQTT-3.2.2-17, MQTT-3.2.2-18).

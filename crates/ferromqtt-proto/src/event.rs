@@ -295,8 +295,9 @@ pub enum Outcome {
     /// The server lost the session while a QoS 2 publish was on its way, or a QoS 1 publish that was
     /// to be sent again as a new one has expired since. Delivery is unknown.
     SessionLost,
-    /// The server lost the session while a QoS 2 message of a [store](crate::Client::publish_recorded) was on its way. Delivery is
-    /// unknown, and it is not sent again: the store keeps it apart until somebody decides.
+    /// The server lost the session while a QoS 2 message of a [store](crate::Client::publish_recorded) was on its way, or may
+    /// have: the process that had sent it ended before CONNACK was on record. In that case the exchange has been completed. Delivery
+    /// is unknown, and it is not sent again: the store keeps it apart until somebody decides.
     Uncertain,
     /// A message of a store will not get through, and is kept apart there until somebody decides: see [`QuarantineReason`].
     Quarantined {

@@ -163,6 +163,12 @@ pub(crate) fn descriptor(slf: &Bound<'_, Core>) -> Option<i32> {
     core.outbox.as_ref().map(|outbox| outbox.wakes.as_raw_fd())
 }
 
+/// Whether the store is about to have something to say.
+pub(crate) fn is_writing(slf: &Bound<'_, Core>) -> bool {
+    let core = slf.read();
+    (core.outbox.as_ref()).is_some_and(|outbox| !outbox.is_closed && outbox.running.is_writing())
+}
+
 /// The store has something to say.
 pub(crate) fn woken(slf: &Bound<'_, Core>) -> PyResult<()> {
     if let Some(outbox) = &slf.lock().outbox {

@@ -68,6 +68,11 @@ impl StoreChange {
         }
     }
 
+    /// Whether it accepts a message: nothing that is sent waits for that.
+    pub(crate) const fn is_acceptance(&self) -> bool {
+        matches!(self, Self::Session(SessionChange::Accepted { .. }))
+    }
+
     /// Whether it ends a message.
     pub(crate) fn is_end(&self) -> bool {
         ended(self).is_some()

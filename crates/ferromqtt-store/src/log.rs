@@ -212,6 +212,7 @@ impl<D: Disk> StoreLog<D> {
     ) -> Result<(), LogError> {
         let mut frame = mem::take(&mut self.spare);
         begin_frame(&mut frame);
+        self.put_counters_for_floor(&mut frame);
         put_changes(self.state.clock_at(now), changes, &mut frame);
         self.put_floor(&mut frame);
         self.write(frame)

@@ -220,6 +220,7 @@ impl<D: Disk> FilesOwner<D> {
         self.shared.publish(|marks, shown| {
             marks.on_record += count as u64;
             marks.sent = marks.sent.max(sent);
+            marks.ahead = marks.ahead.max(sent);
             marks.received = marks.received.max(received);
             marks.full = None;
             *shown = stats;
@@ -238,20 +239,23 @@ impl<D: Disk> FilesOwner<D> {
     }
 
     /// The disk is full. What ends or moves messages that are on record is small, and lets segments go: it is written ahead of
-    /// messages that wait for space. The mark stays before those.
+    /// messages that wait for space. The mark of tickets stays before those.
     fn write_what_frees(&mut self) -> Result<(), LogError> {
         let mut waiting = HashSet::new();
+        let mut moves = false;
         let mut loses_session = false;
         let mut is_ahead = |change: &StoreChange| {
-            // Of a message that waits everything does. What comes after the loss of a session means another one, but for ends.
+            // Of a message that waits everything does. The loss of a session waits for what moved messages before it, and what
+            // comes after it means another session, but for ends.
             let follows = match change.key() {
                 Some(key) => waiting.contains(&key),
-                None => change.is_session_lost() && !waiting.is_empty(),
+                None => change.is_session_lost() && moves,
             };
             let is_ahead =
                 change.message().is_none() && !follows && (change.is_end() || !loses_session);
             if !is_ahead {
                 waiting.extend(change.key());
+                moves |= !change.is_acceptance();
                 loses_session |= change.is_session_lost();
             }
             is_ahead
@@ -275,11 +279,30 @@ impl<D: Disk> FilesOwner<D> {
                     }
                 }
                 self.sync_batch()?;
+                self.publish_ahead();
                 self.tidy(StoreLog::tidy_now)
             }
             Err(LogError::Full(_)) => Ok(()),
             Err(failed) => Err(failed),
         }
+    }
+
+    /// How far each row has come, while messages in it wait for space.
+    fn publish_ahead(&self) {
+        let last_of = |row, holds_up: fn(&StoreChange) -> bool| {
+            let of_row = (self.queue.iter()).filter_map(|queued| match queued.mark {
+                Some((direction, number)) if direction == row => Some((number, &queued.change)),
+                _ => None,
+            });
+            let passed = of_row.take_while(|(_, change)| !change.as_ref().is_some_and(holds_up));
+            passed.last().map(|(number, _)| number)
+        };
+        let ahead = last_of(Direction::Sent, |change| !change.is_acceptance());
+        let received = last_of(Direction::Received, |_| true);
+        self.shared.publish(|marks, _| {
+            marks.ahead = marks.ahead.max(ahead.unwrap_or(0));
+            marks.received = marks.received.max(received.unwrap_or(0));
+        });
     }
 
     fn fetch(&mut self, request: FetchRequest) -> Result<(), LogError> {

@@ -12,6 +12,10 @@ use sim_disk::{Fault, SimDisk};
 #[path = "../tests/store/disk.rs"]
 mod sim_disk;
 
+const SESSION_LOST: StoreChange = StoreChange::Session(SessionChange::SessionLost {
+    direction: Direction::Sent,
+});
+
 fn owner(disk: &SimDisk, sync: StoreSync) -> FilesOwner<SimDisk> {
     let log = StoreLog::open_with(disk.clone(), 4_000).unwrap();
     let shared = Arc::new(StoreShared::default());
@@ -72,7 +76,7 @@ fn on_a_full_disk_ends_are_written_ahead_and_make_space() {
         owner.write_queue().unwrap();
     }
     assert_eq!(owner.marks().on_record, 20);
-    disk.set_capacity(Some(disk.length() + 400));
+    disk.set_capacity(Some(disk.length() + 450));
     owner.accept(21);
     owner.send(21);
     owner.send(1);
@@ -109,9 +113,8 @@ fn on_a_full_disk_nothing_of_a_waiting_message_goes_ahead_nor_what_follows_a_los
     owner.write_queue().unwrap();
     disk.set_capacity(Some(disk.length() + 300));
     owner.accept(3);
-    owner.submit(StoreChange::Session(SessionChange::SessionLost {
-        direction: Direction::Sent,
-    }));
+    owner.send(3);
+    owner.submit(SESSION_LOST);
     owner.submit(StoreChange::Session(SessionChange::Releasing { key: 1 }));
     owner.end(2);
     owner.write_queue().unwrap();
@@ -129,6 +132,40 @@ fn on_a_full_disk_nothing_of_a_waiting_message_goes_ahead_nor_what_follows_a_los
     let found = sent(&owner.log);
     assert_eq!(found.len(), 2, "{found:?}");
     assert_eq!(owner.marks().full, None);
+}
+
+#[test]
+fn on_a_full_disk_what_messages_that_wait_do_not_concern_is_on_record_ahead_of_them() {
+    let disk = SimDisk::default();
+    let mut owner = owner(&disk, StoreSync::Always);
+    owner.accept(1);
+    owner.send(1);
+    owner.write_queue().unwrap();
+    disk.set_capacity(Some(disk.length() + 600));
+    owner.accept(2); // number 3
+    owner.submit(SESSION_LOST);
+    let packet_id = PacketId::MIN;
+    owner.queue.push_back(queued(StoreEntry {
+        change: StoreChange::Session(SessionChange::Received { packet_id }),
+        mark: Some((Direction::Received, 1)),
+    }));
+    owner.accept(3);
+    owner.send(3);
+    owner.write_queue().unwrap();
+    let marks = owner.marks();
+    assert!(marks.full.is_some());
+    assert_eq!((marks.on_record, marks.sent), (2, 2));
+    assert_eq!((marks.ahead, marks.received), (6, 1)); // up to the acceptance of message 3
+    let mut log = StoreLog::open_with(disk.copy(), 4_000).unwrap();
+    let changes = log.session_changes().unwrap().into_iter();
+    let changes: Vec<_> = changes.map(StoreChange::Session).collect();
+    let received = StoreChange::Session(SessionChange::Received { packet_id });
+    assert_eq!(changes[1..], [SESSION_LOST, received], "{changes:?}");
+    disk.set_capacity(None);
+    owner.try_again_at = None;
+    owner.write_queue().unwrap();
+    let marks = owner.marks();
+    assert_eq!((marks.on_record, marks.sent, marks.ahead), (7, 7, 7));
 }
 
 #[test]

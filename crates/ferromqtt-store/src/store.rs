@@ -37,6 +37,9 @@ pub struct StoreMarks {
     pub on_record: u64,
     /// All entries of [`Direction::Sent`] up to this number are on record.
     pub sent: u64,
+    /// As [`sent`](Self::sent) where there is space. On a full disk acceptances wait, and other entries pass them: then all entries of
+    /// [`Direction::Sent`] up to this number are on record but those.
+    pub ahead: u64,
     /// All entries of [`Direction::Received`] up to this number are on record.
     pub received: u64,
     /// The disk is full: entries wait until there is space. Accept no message meanwhile; ends are recorded as far as the disk

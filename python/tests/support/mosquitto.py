@@ -83,7 +83,7 @@ class Mosquitto:
     def _configuration(self) -> str:
         lines = [
             "per_listener_settings true",
-            "max_queued_messages 100000",
+            "max_queued_messages 0",
             f"max_inflight_messages {self._max_inflight}",
             "max_packet_size 268435455",  # 2.1 takes 2 MB by default
             "set_tcp_nodelay true",

@@ -2,7 +2,8 @@
 
 It writes a byte for each thing that happens: `k` or, for a message that was sent before, `d` when
 the key is asked for or the identifier is read, `h` when the handler has inserted its row, `b`
-before a commit and `c` after.
+before a commit of such rows and `c` after. Around other commits, of what the session has become,
+it writes `e` and `f`.
 """
 
 import asyncio
@@ -24,10 +25,17 @@ class Death:
     def __init__(self, kind: str, count: int) -> None:
         self._kind = kind
         self._left = count
+        self._has_rows = False
+
+    def commits(self) -> tuple[str, str]:
+        """Return what happens around the commit that is next."""
+        has_rows, self._has_rows = self._has_rows, False
+        return ("b", "c") if has_rows else ("e", "f")
 
     def happened(self, kind: str) -> None:
         """Write what has happened, and die of it if it is time."""
         os.write(1, kind.encode())
+        self._has_rows |= kind == "h"
         self._left -= kind == self._kind
         if self._left <= 0:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -45,9 +53,10 @@ def watch_commits(death: Death) -> None:
     commit = SqliteTransactions.commit
 
     async def watched(transactions: SqliteTransactions[Any]) -> None:
-        death.happened("b")
+        before, behind = death.commits()
+        death.happened(before)
         await commit(transactions)
-        death.happened("c")
+        death.happened(behind)
 
     SqliteTransactions.commit = watched  # type: ignore[method-assign]
 

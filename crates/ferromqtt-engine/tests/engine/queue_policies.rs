@@ -35,7 +35,7 @@ const fn bounded(limit: usize, policy: OutgoingPolicy) -> OutgoingQueueOptions {
         max_age: None,
         quarantines: false,
         failure_is_final: false,
-        refuses_exactly_once: false,
+        needs_session: false,
     }
 }
 

@@ -57,6 +57,8 @@ struct RestartPlay {
     observed: Vec<String>,
     /// How many sessions the server has forgotten, and which messages came in the present one.
     sessions: usize,
+    /// A process has ended without a word.
+    has_crashed: bool,
     /// The connection is being drained or left.
     has_left: bool,
     of_session: BTreeSet<String>,
@@ -118,6 +120,7 @@ impl RestartPlay {
             messages: 0,
             observed: Vec::new(),
             sessions: 0,
+            has_crashed: false,
             has_left: false,
             of_session: BTreeSet::new(),
             storing: BTreeMap::new(),
@@ -299,6 +302,7 @@ impl RestartPlay {
                     self.left_early.insert(*key);
                 }
             }
+            self.has_crashed = true;
             self.world.crash();
             // What was not on record yet was never accepted, or may end again.
             let store = &self.world.store;
@@ -445,8 +449,9 @@ impl RestartPlay {
                 (Outcome::Acknowledged { .. }, QoS::ExactlyOnce) => {
                     times >= 1 && times <= 1 + self.sessions
                 }
+                // A process that died behind its CONNECT leaves it open whether the session is the same one.
                 (Outcome::Uncertain, QoS::ExactlyOnce) => {
-                    times <= 1 + self.sessions && self.sessions > 0
+                    times <= 1 + self.sessions && (self.sessions > 0 || self.has_crashed)
                 }
                 // It was on the wire of a session that was lost.
                 (Outcome::SessionLost, QoS::AtLeastOnce) => self.sessions > 0,

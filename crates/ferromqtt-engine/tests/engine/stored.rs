@@ -202,3 +202,29 @@ fn a_store_that_comes_back_gets_the_queue_too() {
     assert_eq!(observer.observe(&mut world.broker, world.now), ["1"]);
     world.end();
 }
+
+/// On a full disk the acceptance of a message waits for space, and the loss of a session does not.
+#[test]
+fn a_message_that_waits_for_space_is_sent_in_a_new_session_and_not_told_as_stored() {
+    let mut world = world();
+    let mut observer = Observer::new(&mut world.broker, world.now, "t");
+    lag(&mut world, true);
+    world.lose();
+    assert!(world.broker.forget_session(world.now, "engine"));
+    let (_, key) = queue(&mut world, "1", QoS::AtLeastOnce);
+    let stored = await_stored(&mut world, key);
+    world.pass(Duration::from_secs(5));
+    assert!(world.engine.is_connected());
+    assert!(observer.observe(&mut world.broker, world.now).is_empty());
+    let ahead = world.engine.core().journal_end(Direction::Sent);
+    world.engine.journal_written_ahead(ahead);
+    world.silent = true; // an acknowledgement would end the wait
+    world.run();
+    assert_eq!(observer.observe(&mut world.broker, world.now), ["1"]);
+    assert!(!world.ends.contains_key(&stored));
+    world.silent = false;
+    lag(&mut world, false);
+    world.run();
+    assert_eq!(world.ends[&stored], CallEnd::Stored { key });
+    world.end();
+}

@@ -323,11 +323,14 @@ impl Client {
             let needs = self.session_lost();
             self.hold_until_session_end_is_recorded(needs);
         }
-        let is_kept = self.session.journal.keeps();
+        let was_unanswered_before = std::mem::take(&mut self.was_unanswered_before);
         if is_doubtful {
             self.session.inbound.doubt();
-        } else if resumes && !self.session.inbound.is_in_doubt(is_kept) {
-            self.session.journal.record_resumed();
+            if was_unanswered_before {
+                self.session.outbound.doubt();
+            }
+        } else if resumes {
+            self.record_resumed();
         }
         self.open_claims(now, resumes);
         if !first && (!session_present || is_doubtful || self.is_restoring()) {

@@ -127,14 +127,36 @@ impl Client {
         }
     }
 
-    /// Records that CONNECT goes out, if the answer can make received identifiers meaningless. Returns what it waits for.
+    /// Records that CONNECT goes out, if the answer can make identifiers meaningless that are on record: of received messages,
+    /// or of sent ones of QoS 2. Returns what it waits for.
     pub(super) fn record_connecting(&mut self) -> SessionNeeds {
-        if self.session.inbound.is_empty() && !self.session.journal.keeps() {
+        let Session {
+            inbound,
+            outbound,
+            journal,
+            ..
+        } = &self.session;
+        // A store that has failed must not keep the client from sending QoS 1.
+        let notes_sent = outbound.has_qos2() && !journal.has_failed(Direction::Received);
+        if inbound.is_empty() && !notes_sent && !journal.keeps() {
             return SessionNeeds::default();
         }
         SessionNeeds {
             sent: 0,
             received: self.session.journal.record_connecting(),
+        }
+    }
+
+    /// The server resumes the session, and no other one than that which is on record, unless that is in doubt.
+    pub(super) fn record_resumed(&mut self) {
+        let Session {
+            inbound,
+            outbound,
+            journal,
+            ..
+        } = &mut self.session;
+        if !inbound.is_in_doubt(journal.keeps()) && !outbound.is_in_doubt() {
+            journal.record_resumed();
         }
     }
 

@@ -81,6 +81,8 @@ pub struct Client {
     /// An attempt since the last CONNACK ended without one. The server may have started another session by that CONNECT
     /// (`docs/design/0005-lost-sessions.md`).
     was_unanswered: bool,
+    /// The last attempt of an earlier process was such a one, and there was no CONNACK since.
+    was_unanswered_before: bool,
     last_op: u64,
     correlation: Correlation,
     /// The application leaves when its operations have their outcomes.
@@ -171,6 +173,7 @@ impl Client {
             connack: None,
             first: true,
             was_unanswered,
+            was_unanswered_before: was_unanswered,
             last_op: 0,
             correlation: Correlation::new(reconnect::mix(!seed)),
             leaving: None,

@@ -419,7 +419,10 @@ impl Client {
                 // know the identifier any more. "This is not an error during recovery" (section 3.7.2.1).
                 let recovers =
                     (acknowledged.as_ref()).is_some_and(|it| Some(it.connection) != connection);
+                let is_doubted = acknowledged.as_ref().is_some_and(|it| it.is_doubted);
                 let end = match ack.reason.is_error() && !recovers {
+                    // A server that has lost the session answers PUBREL like one that has released the message before.
+                    _ if is_doubted => ExchangeEnd::InDoubt,
                     true => ExchangeEnd::Unreleased,
                     false => ExchangeEnd::Accepted,
                 };
@@ -449,7 +452,13 @@ impl Client {
         let Some(acknowledged) = acknowledged else {
             return;
         };
-        self.record_finished(acknowledged.key);
+        match end {
+            ExchangeEnd::InDoubt => {
+                self.record_lost(acknowledged.owner, acknowledged.key);
+                self.record_resumed(); // unless there are more
+            }
+            _ => self.record_finished(acknowledged.key),
+        }
         if let Some(connection) = &mut self.connection
             && connection.number == acknowledged.connection
         {
@@ -460,7 +469,7 @@ impl Client {
             }
         }
         match end {
-            ExchangeEnd::Accepted => self.stats.acknowledged += 1,
+            ExchangeEnd::Accepted | ExchangeEnd::InDoubt => self.stats.acknowledged += 1,
             ExchangeEnd::Refused => self.stats.refused += 1,
             ExchangeEnd::Unreleased => self.stats.unreleased += 1,
         }
@@ -478,6 +487,7 @@ impl Client {
             },
             ExchangeEnd::Refused => Outcome::Refused { reason, properties },
             ExchangeEnd::Unreleased => Outcome::Unreleased { properties },
+            ExchangeEnd::InDoubt => Outcome::Uncertain,
         };
         self.complete_publish(owner, outcome);
     }
@@ -539,4 +549,6 @@ enum ExchangeEnd {
     Refused,
     /// By PUBCOMP: the server took the message over, and did not know its Packet Identifier any more.
     Unreleased,
+    /// By PUBCOMP, which the server may have sent in another session than that of the message.
+    InDoubt,
 }

@@ -202,6 +202,8 @@ pub(crate) struct Acknowledged {
     /// When that connection has sent it.
     pub(crate) sent_at: Option<Instant>,
     pub(crate) key: Option<u64>,
+    /// Of QoS 2: an earlier process has sent it, and the server may have lost that session since.
+    pub(crate) is_doubted: bool,
 }
 
 /// A publish that its caller does not wait for any more.
@@ -228,6 +230,10 @@ impl Flight {
             Self::Published(flow) => Some(flow),
             Self::Released { .. } => None,
         }
+    }
+
+    pub(super) fn is_qos2(&self) -> bool {
+        (self.published()).is_none_or(|flow| flow.publish.qos == QoS::ExactlyOnce)
     }
 
     pub(super) const fn owner(&self) -> Option<Owner> {

@@ -48,6 +48,8 @@ pub(crate) struct Outbound {
     next_expiry: Option<Instant>,
     /// When the queue was looked through last for messages that have expired.
     looked_at: Option<Instant>,
+    /// QoS 2 messages on the wire before this number are of a session that the server may have lost.
+    doubted: u64,
     /// Which part of the two is still to be resent on this connection: from .. until.
     resend_publish: (u64, u64),
     resend_release: (u64, u64),
@@ -267,6 +269,7 @@ impl Outbound {
             connection: flow.connection,
             sent_at: flow.sent_at,
             key: flow.key,
+            is_doubted: false, // at QoS 1 a message may come twice
         })
     }
 
@@ -323,7 +326,24 @@ impl Outbound {
             connection: release.connection,
             sent_at: release.sent_at,
             key: release.key,
+            is_doubted: release.number < self.doubted,
         })
+    }
+
+    /// The server may have lost the session of what is on the wire now, and have said so to an earlier process.
+    pub(crate) fn doubt(&mut self) {
+        self.doubted = self.on_the_wire.end();
+    }
+
+    /// Whether there is a QoS 2 message of a session that the server may have lost.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        let mut before = self.on_the_wire.iter();
+        self.doubted > 0 && before.any(|(number, it)| number < self.doubted && it.is_qos2())
+    }
+
+    /// Whether a QoS 2 message is on the wire.
+    pub(crate) fn has_qos2(&self) -> bool {
+        self.on_the_wire.iter().any(|(_, flight)| flight.is_qos2())
     }
 
     /// All that is unacknowledged now is to be resent on this connection.
@@ -417,6 +437,7 @@ impl Outbound {
     /// and PUBRELs, with their owners.
     pub(crate) fn take_on_the_wire(&mut self) -> OnTheWire {
         self.stop_resending();
+        self.doubted = 0;
         let mut releasing = Vec::new();
         for (_, release) in self.releasing.drain() {
             let flight = self.on_the_wire.get_mut(release.number);

@@ -198,7 +198,7 @@ fn resends_wait_for_changes_of_the_connection_before() {
         pair.publish("t", "a", ExactlyOnce);
         store.write(&mut pair);
         pair.server_sends(pubrec(1));
-        pair.reconnect(true);
+        reconnect(&mut pair, &mut store, true);
         assert!(pair.bytes().is_empty(), "CONNECT alone has left");
         store.write(&mut pair);
         assert_eq!(pair.sent(), ["PUBREL 1"]);

@@ -196,6 +196,7 @@ fn a_session_that_the_server_lost_after_a_restart() {
         }
         let mut pair = Pair::with_session(journaled(version), store.session(3));
         pair.connect();
+        store.write(&mut pair);
         pair.accept(false, Properties::default());
         assert!(pair.bytes().is_empty(), "not before it is on record");
         assert!(store.write(&mut pair).ends_with(&session_lost()));

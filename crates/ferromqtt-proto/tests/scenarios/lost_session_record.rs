@@ -307,3 +307,108 @@ fn a_recorded_message_of_qos_2_never_ends_silently_with_its_session() {
         }
     }
 }
+
+/// A client whose record has these QoS 2 messages: one that the server has answered by PUBREC, and one that it has not. Its
+/// CONNECT has just left. Returns their keys.
+fn connecting_with_sent(version: ProtocolVersion) -> (Pair, Store, [u64; 2]) {
+    let (mut pair, mut store) = connected(journaled(version));
+    let keys = ["a", "b"].map(|payload| publish_recorded(&mut pair, payload));
+    store.write(&mut pair);
+    pair.server_sends(pubrec(1));
+    store.write(&mut pair);
+    pair.bytes();
+    pair.cut();
+    pair.wait_for_transport();
+    assert!(pair.bytes().is_empty(), "CONNECT waits for its record");
+    assert_eq!(store.write(&mut pair), [SessionChange::Connecting]);
+    assert_eq!(pair.sent(), ["CONNECT"]);
+    (pair, store, keys)
+}
+
+fn publish_recorded(pair: &mut Pair, payload: &'static str) -> u64 {
+    let mut message = publish(payload, ExactlyOnce);
+    let key = pair.client.record_accepted(&mut message, None, false);
+    let key = key.unwrap();
+    (pair.client)
+        .publish_recorded(pair.now, key, message, None)
+        .unwrap();
+    key
+}
+
+/// How recorded messages have ended.
+fn ended(pair: &mut Pair) -> Vec<(u64, bool)> {
+    (pair.events().into_iter())
+        .filter_map(|event| match event {
+            Event::Ended { key, outcome } => Some((key, outcome == Outcome::Uncertain)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// A server that has lost the session answers PUBREL as if it had released the message before (section 3.7.2.1). If the process dies
+/// before its Session Present 0 is on record, the next one is told that the session is there.
+#[test]
+fn a_message_of_qos_2_that_was_sent_in_a_session_in_doubt_ends_as_uncertain() {
+    for version in VERSIONS {
+        let (_, mut store, [released, sent]) = connecting_with_sent(version);
+        let session = store.session(store.entries.len());
+        let mut pair = resumed_on(journaled(version), session, &mut store);
+        let later = publish_recorded(&mut pair, "c");
+        store.write(&mut pair);
+        store.write(&mut pair);
+        assert_eq!(
+            pair.sent(),
+            ["PUBREL 1", "PUBLISH q2 2 DUP b", "PUBLISH q2 3 c"]
+        );
+        pair.server_sends(pubcomp(1));
+        let uncertain = SessionChange::Uncertain { key: released };
+        assert_eq!(store.write(&mut pair), [uncertain]);
+        assert_eq!(ended(&mut pair), [(released, true)]);
+        pair.server_sends(pubrec(2));
+        store.write(&mut pair);
+        pair.server_sends(pubcomp(2));
+        let uncertain = SessionChange::Uncertain { key: sent };
+        assert_eq!(
+            store.write(&mut pair),
+            [uncertain, SessionChange::Resumed],
+            "nothing is in doubt any more"
+        );
+        assert_eq!(ended(&mut pair), [(sent, true)]);
+        // What was sent since then is certain, also for the process behind this one.
+        pair.server_sends(pubrec(3));
+        store.write(&mut pair);
+        let mut again = resumed(journaled(version), store.session(store.entries.len()));
+        for pair in [&mut pair, &mut again] {
+            pair.server_sends(pubcomp(3));
+            assert_eq!(ended(pair), [(later, false)]);
+        }
+    }
+}
+
+#[test]
+fn what_was_sent_is_certain_once_connect_is_answered() {
+    for version in VERSIONS {
+        let (mut pair, mut store, [released, _]) = connecting_with_sent(version);
+        pair.server_sends(accepted(true, Properties::default()));
+        assert_eq!(store.write(&mut pair), [SessionChange::Resumed]);
+        let mut again = resumed(journaled(version), store.session(store.entries.len()));
+        for pair in [&mut pair, &mut again] {
+            pair.server_sends(pubcomp(1));
+            assert_eq!(ended(pair), [(released, false)]);
+        }
+    }
+}
+
+/// A client whose disk has failed sends QoS 1 messages all the same.
+#[test]
+fn a_store_that_has_failed_holds_up_no_connect_for_messages_that_were_sent() {
+    for version in VERSIONS {
+        let (mut pair, mut store) = connected(journaled(version));
+        publish_recorded(&mut pair, "a");
+        store.write(&mut pair);
+        for direction in DIRECTIONS {
+            pair.client.journal_failed(direction);
+        }
+        pair.reconnect(true);
+    }
+}

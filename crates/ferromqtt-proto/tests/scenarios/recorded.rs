@@ -238,6 +238,7 @@ fn in_a_session_that_the_server_lost_every_message_ends_once_after_a_restart_too
         pair.wait_for_transport();
         for mut pair in [pair, restored] {
             let mut store = store.clone();
+            store.write(&mut pair);
             pair.accept(false, Properties::default());
             let lost = [second, released].map(|key| (key, Outcome::Uncertain));
             assert_eq!(ended(&mut pair), lost);

@@ -488,8 +488,11 @@ fn a_store_learns_of_it() {
     pair.publish("t", "x", ExactlyOnce);
     store.write(&mut pair);
     for _ in 0..2 {
-        end(&mut pair, TOO_LARGE);
-        assert!(store.write(&mut pair).is_empty());
+        pair.server_sends(disconnect(TOO_LARGE));
+        pair.wait_for_transport();
+        assert_eq!(store.write(&mut pair), [SessionChange::Connecting]);
+        pair.accept(true, Properties::default());
+        assert_eq!(store.write(&mut pair), [SessionChange::Resumed]);
     }
     pair.server_sends(disconnect(TOO_LARGE));
     let changes = store.write(&mut pair);

@@ -310,7 +310,7 @@ fn after_a_failure_a_resumed_session_goes_on_as_far_as_it_is_on_record() {
         fail(&mut pair, Direction::Sent);
         pair.publish("t", "c", AtLeastOnce);
         pair.bytes();
-        pair.reconnect(true);
+        reconnect(&mut pair, &mut store, true);
         assert_eq!(pair.sent(), ["PUBLISH q2 2 DUP b", "PUBLISH q1 3 DUP c"]);
         come_back(&mut pair, Direction::Sent);
         assert_eq!(pair.sent(), ["PUBREL 1"]);

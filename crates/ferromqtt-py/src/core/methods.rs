@@ -66,6 +66,11 @@ impl Core {
         outbox::woken(slf)
     }
 
+    /// Whether the store is about to wake the loop.
+    fn outbox_is_writing(slf: &Bound<'_, Self>) -> bool {
+        outbox::is_writing(slf)
+    }
+
     /// Closes the outbox. Returns whether that is done.
     fn close_outbox(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let _inside = gate::enter_on(slf)?;

@@ -50,6 +50,7 @@ impl<D: Disk> StoreLog<D> {
         if self.next_floor().is_some() {
             let mut frame = BytesMut::new();
             begin_frame(&mut frame);
+            self.put_counters_for_floor(&mut frame);
             self.put_floor(&mut frame);
             self.write(frame)?;
             self.sync()?;
@@ -74,6 +75,14 @@ impl<D: Disk> StoreLog<D> {
     pub(super) fn put_floor(&self, out: &mut BytesMut) {
         if let Some((segment, frame)) = self.next_floor() {
             LogRecord::Floor { segment, frame }.put(out);
+        }
+    }
+
+    /// What has ended in segments that [`put_floor`](Self::put_floor) gives up is counted by nobody who reads only what is left.
+    /// To be put before the changes of the same frame, which count by themselves.
+    pub(super) fn put_counters_for_floor(&self, out: &mut BytesMut) {
+        if self.next_floor().is_some() {
+            LogRecord::Counters(self.state.counters).put(out);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod beside;
 mod check;
+mod counters;
 mod crashes;
 mod damage;
 mod disk;

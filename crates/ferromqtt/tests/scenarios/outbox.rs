@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ferromqtt::testing::TestBroker;
+use ferromqtt::testing::{BrokerOptions, TestBroker};
 use ferromqtt::{
     CleanStart, Client, ConnectError, Connection, InvalidPublish, Messages, Options, Outbox,
     OutgoingPolicy, ProtocolVersion, PublishError, QoS, QuarantineReason, Receipt, Reconnect,
@@ -203,12 +203,19 @@ async fn the_session_is_resumed_and_kept_as_long_as_messages_may_wait() {
 async fn qos_2_needs_a_session_that_outlives_the_program() {
     in_time(async {
         let broker = TestBroker::new();
-        for name in ["clean", "session-expiry"] {
+        let mut grants_none = BrokerOptions::default();
+        grants_none.maximum_session_expiry_interval = 0;
+        let grants_none = TestBroker::with_options(grants_none);
+        for name in ["clean", "session-expiry", "granted"] {
             let folder = Folder::new(name);
-            let options = options(&broker, folder.outbox());
+            let options = match name {
+                "granted" => options(&grants_none, folder.outbox()),
+                _ => options(&broker, folder.outbox()),
+            };
             let options = match name {
                 "clean" => options.clean_start(CleanStart::Always),
-                _ => options.session_expiry_interval(Duration::ZERO),
+                "session-expiry" => options.session_expiry_interval(Duration::ZERO),
+                _ => options,
             };
             let connection = Connection::open(options).await.unwrap();
             let client = connection.client();

@@ -132,6 +132,15 @@ pub(crate) fn resumed_on(options: Options, session: Session, store: &mut Store) 
     pair
 }
 
+/// Cuts the connection, and accepts the next one, whose CONNECT may wait for the record. Of what is sent nothing is written.
+pub(crate) fn reconnect(pair: &mut Pair, store: &mut Store, session_present: bool) {
+    pair.cut();
+    pair.wait_for_transport();
+    store.collect(pair);
+    store.write_row(pair, Direction::Received);
+    pair.accept(session_present, Properties::default());
+}
+
 pub(crate) fn publish(payload: &'static str, qos: QoS) -> Publish {
     let mut publish = Publish::new(TopicName::new("t").unwrap(), payload);
     publish.qos = qos;
