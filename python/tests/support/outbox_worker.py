@@ -1,7 +1,7 @@
 """A program with an outbox that is killed: it enqueues numbers, and says which of them are stored.
 
-Arguments: port, folder, QoS, which of its lives this is (0: it sends what is left, says how many are
-kept apart, and ends), and the MQTT version. It begins when it reads a line, or the end of its
+Arguments: port, folder, QoS, which of its lives this is (0: it sends what is left, says how many
+are kept apart, and ends), and the MQTT version. It begins when it reads a line, or the end of its
 input.
 """
 
