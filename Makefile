@@ -261,6 +261,12 @@ bench-growth: .venv/.dev .venv/.native ## How cost and memory grow with what is 
 	$(if $(ONLY),,$(BIN)/python bench/growth.py || met=false;) \
 	$$met
 
+.PHONY: bench-outbox
+bench-outbox: .venv/.dev .venv/.native ## The outbox beside the disk and beside a client without one, against bars (ONLY=64, 1024 or opening)
+	cargo build $(LOCKED) --release -p ferromqtt-bench-peer -p ferromqtt-bench-outbox
+	$(BIN)/python bench/outbox.py --outbox $(TARGET_DIR)/release/ferromqtt-bench-outbox \
+		--peer $(TARGET_DIR)/release/ferromqtt-bench-peer $(if $(ONLY),--only $(ONLY))
+
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
 	cargo clean

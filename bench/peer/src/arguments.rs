@@ -3,13 +3,15 @@
 use crate::sequence::NUMBER_SIZE;
 use crate::source::Plan;
 
-pub(crate) const USAGE: &str = "usage: ferromqtt-bench-peer sink
+pub(crate) const USAGE: &str = "usage: ferromqtt-bench-peer sink|gate
        ferromqtt-bench-peer source --messages N [--warm-up N] [--payload BYTES] [--qos 0|1]";
 
 /// What to do with each connection.
 pub(crate) enum Mode {
     /// Count and acknowledge what the client publishes.
     Sink,
+    /// The same, but acknowledge only what standard input allows.
+    Gate,
     /// Send messages to the client after each SUBSCRIBE.
     Source(Plan),
 }
@@ -20,6 +22,7 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Mode,
             None => Ok(Mode::Sink),
             Some(extra) => Err(format!("sink takes no option, got {extra:?}")),
         },
+        Some("gate") => Ok(Mode::Gate),
         Some("source") => parse_source(arguments).map(Mode::Source),
         Some(other) => Err(format!("unknown mode {other:?}")),
         None => Err("no mode given".to_owned()),

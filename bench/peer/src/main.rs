@@ -6,6 +6,7 @@
 //! of JSON on standard output: what arrived, what was sent, or what went wrong.
 
 mod arguments;
+mod gate;
 mod sequence;
 mod sink;
 mod source;
@@ -19,6 +20,7 @@ use std::thread;
 use std::time::Duration;
 
 use arguments::Mode;
+use gate::Gate;
 
 /// No benchmark leaves a connection silent for this long: a stuck client must not hold us forever.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
@@ -43,23 +45,28 @@ fn main() -> ExitCode {
 fn run(mode: &Mode) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     print_line(&listener.local_addr()?.port().to_string())?;
-    thread::spawn(exit_when_stdin_closes);
+    let gate = match mode {
+        Mode::Gate => Gate::closed(),
+        Mode::Sink | Mode::Source(_) => Gate::open(),
+    };
+    let reads = gate.clone();
+    thread::spawn(move || exit_when_stdin_closes(&reads));
     loop {
         let (stream, _) = listener.accept()?;
         // One bad connection is that client's failure, not the end of the server.
-        match serve(mode, &stream) {
+        match serve(mode, &stream, &gate) {
             Ok(report) => print_line(&report)?,
             Err(error) => print_line(&format!("{{\"error\":{:?}}}", error.to_string()))?,
         }
     }
 }
 
-fn serve(mode: &Mode, stream: &TcpStream) -> io::Result<String> {
+fn serve(mode: &Mode, stream: &TcpStream, gate: &Gate) -> io::Result<String> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(SILENCE_LIMIT))?;
     stream.set_write_timeout(Some(SILENCE_LIMIT))?;
     match mode {
-        Mode::Sink => sink::serve(stream),
+        Mode::Sink | Mode::Gate => sink::serve(stream, gate),
         Mode::Source(plan) => source::serve(stream, plan),
     }
 }
@@ -70,10 +77,13 @@ fn print_line(line: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Whoever started us keeps our standard input open; when it goes away, so do we.
-fn exit_when_stdin_closes() {
-    let mut discarded = [0; 64];
+/// Whoever started us keeps our standard input open; when it goes away, so do we. What is written to it are numbers of 8 bytes,
+/// the first the highest: how many messages may be acknowledged.
+fn exit_when_stdin_closes(gate: &Gate) {
+    let mut number = [0; 8];
     let mut stdin = io::stdin().lock();
-    while matches!(stdin.read(&mut discarded), Ok(count) if count > 0) {}
+    while stdin.read_exact(&mut number).is_ok() {
+        gate.allow(u64::from_be_bytes(number));
+    }
     process::exit(0);
 }

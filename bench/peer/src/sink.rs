@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 use std::net::TcpStream;
 
+use crate::gate::Gate;
 use crate::sequence::SequenceCheck;
 use crate::wire::{self, Connect, Fields, Packet, PacketReader};
 
 /// Serves one connection until DISCONNECT or the end of the stream; returns its line of JSON.
-pub(crate) fn serve(mut stream: &TcpStream) -> io::Result<String> {
+pub(crate) fn serve(mut stream: &TcpStream, gate: &Gate) -> io::Result<String> {
     let mut sink = Sink::default();
     let mut reader = PacketReader::new();
     let mut is_open = true;
@@ -15,6 +16,7 @@ pub(crate) fn serve(mut stream: &TcpStream) -> io::Result<String> {
         while is_open && let Some(packet) = reader.next_packet()? {
             is_open = sink.take(&packet)?;
         }
+        gate.wait_for(sink.check.messages);
         // All acknowledgements of one read leave in one write.
         stream.write_all(&sink.replies)?;
         sink.replies.clear();
