@@ -198,7 +198,7 @@ impl World {
         life.receipts.push((number, receipt));
     }
 
-    async fn wait_until_stored(&mut self, life: &mut Life) {
+    async fn wait_until_stored(&mut self, life: &Life) {
         for (number, receipt) in &life.receipts {
             let message = self.messages.get_mut(number).unwrap();
             if !message.is_stored && receipt.stored().await.is_ok() {
@@ -223,7 +223,7 @@ impl World {
                 Ok(_) => message.is_published = true,
                 Err(PublishError::Quarantined { .. }) => message.is_kept_apart = true,
                 Err(PublishError::Kept { .. }) => message.is_stored = true,
-                Err(PublishError::NotOnRecord { .. }) => message.is_stored = false,
+                Err(PublishError::NotOnRecord) => message.is_stored = false,
                 Err(error) => panic!("{number} ends with {error:?}"),
             }
         }
