@@ -94,6 +94,7 @@ mod declared;
 mod drain;
 mod engine;
 mod events;
+mod expiries;
 mod fact;
 mod failure;
 mod filter_result;

@@ -3,7 +3,7 @@
 //! What a store on disk would do in another way is what these methods do: keep a message, give the next ones in order, and
 //! forget those that have ended.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use ferromqtt_proto::{
 };
 
 use crate::capacity::{CapacityLine, WaitingTerms};
+use crate::expiries::Expiries;
 
 /// The bounds of the [outgoing queue](crate::Engine::queue_publish).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +119,7 @@ pub(crate) struct OutgoingMessages<C> {
     /// No message before this key waits.
     waits_from: u64,
     /// Of messages that wait.
-    expiries: BTreeSet<(Instant, u64)>,
+    expiries: Expiries,
     /// The newest message to each topic of which only that is kept.
     latest: HashMap<TopicName, u64>,
     /// The store takes nothing for now.
@@ -147,13 +148,20 @@ impl<C> OutgoingMessages<C> {
             bytes: 0,
             handed_over: (0, 0),
             waits_from: 0,
-            expiries: BTreeSet::new(),
+            expiries: Expiries::default(),
             latest: HashMap::new(),
             is_held: false,
         };
-        let mut messages: BTreeMap<_, _> =
-            (stored.into_iter()).map(|it| (it.key, Some(it))).collect();
+        let mut messages: Vec<_> = (stored.into_iter()).map(|it| (it.key, Some(it))).collect();
         messages.extend(handed_over.into_iter().map(|key| (key, None)));
+        messages.sort_by_key(|(key, _)| *key); // in order already, but for what the core has
+        messages.dedup_by(|(key, _), (before, waits)| {
+            let is_same = key == before;
+            if is_same {
+                *waits = None; // the core has it
+            }
+            is_same
+        });
         for (key, waits) in messages {
             match waits {
                 Some(stored) => {
@@ -274,7 +282,9 @@ impl<C> OutgoingMessages<C> {
     ) {
         let size = publish.memory_size();
         self.bytes += size;
-        (self.expiries).extend(terms.expires_at.map(|end| (end, key)));
+        if let Some(end) = terms.expires_at {
+            self.expiries.insert(end, key);
+        }
         let latest_of = terms.keep_latest.then(|| publish.topic.clone());
         if let Some(topic) = latest_of.clone() {
             self.latest.insert(topic, key);
@@ -355,18 +365,18 @@ impl<C> OutgoingMessages<C> {
 
     fn forget_expiry(&mut self, key: u64, expires_at: Option<Instant>) {
         if let Some(end) = expires_at {
-            self.expiries.remove(&(end, key));
+            self.expiries.remove(end, key);
         }
     }
 
     /// When the next of the messages that wait expires.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.expiries.first().map(|&(end, _)| end)
+        self.expiries.first().map(|(end, _)| end)
     }
 
     /// The key of a message that waits and has expired.
     pub(crate) fn first_expired(&self, now: Instant) -> Option<u64> {
-        let &(end, key) = self.expiries.first()?;
+        let (end, key) = self.expiries.first()?;
         (end <= now).then_some(key)
     }
 

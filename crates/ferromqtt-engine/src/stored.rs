@@ -2,6 +2,7 @@
 //! (`docs/design/0063-store-seam.md`).
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::mem;
 use std::time::Instant;
 
@@ -51,11 +52,12 @@ impl<C> StoredWaits<C> {
     }
 
     /// Takes out those that wait for a message, whose acceptance has this number.
-    fn take(&mut self, sequence: u64, key: u64) -> impl Iterator<Item = C> {
-        let mut later = self.waits.split_off(&(sequence, key, 0));
-        let mut behind = later.split_off(&(sequence, key.saturating_add(1), 0));
-        self.waits.append(&mut behind);
-        later.into_values()
+    fn take(&mut self, sequence: u64, key: u64) -> impl Iterator<Item = C> + use<'_, C> {
+        iter::from_fn(move || {
+            let all = (sequence, key, 0)..=(sequence, key, u64::MAX);
+            let (&first, _) = self.waits.range(all).next()?;
+            self.waits.remove(&first)
+        })
     }
 
     /// All of them wait for the entry with this number from now on.

@@ -1,6 +1,6 @@
 //! Between an engine and its store: what happened goes to the store, and what is on record comes back.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,7 @@ pub struct RunningOutbox {
     woken: Arc<AtomicBool>,
     /// What the store has not taken yet, since it has as much to write as it takes. Nothing is accepted meanwhile.
     behind: VecDeque<StoreEntry>,
-    /// The ticket of the last entry that the store has taken.
+    /// How many entries the store has taken: the ticket of the last one.
     submitted: u64,
     marks: StoreMarks,
     has_failed: bool,
@@ -184,13 +184,15 @@ impl RunningOutbox {
 
     /// Takes what has changed, with how messages ended.
     fn take_changes<T: Tokens>(&mut self, engine: &mut Engine<T>) {
-        let mut ends: HashMap<u64, Outcome> = engine.take_ended().collect();
+        let mut ends: Vec<(u64, Outcome)> = engine.take_ended().collect();
+        ends.sort_by_key(|(key, _)| *key); // nearly sorted: messages mostly end in order
         while let Some(entry) = engine.poll_journal() {
             let mut entry = StoreEntry::from(entry);
             if let StoreChange::Session(SessionChange::Finished { key }) = entry.change
-                && let Some(outcome) = ends.remove(&key)
+                && let Ok(at) = ends.binary_search_by_key(&key, |(key, _)| *key)
+                && let Some((_, outcome)) = ends.get(at)
             {
-                entry.change = end_of(key, &outcome);
+                entry.change = end_of(key, outcome);
             }
             self.behind.push_back(entry);
         }
@@ -198,15 +200,12 @@ impl RunningOutbox {
 
     fn submit<T: Tokens>(&mut self, engine: &mut Engine<T>) {
         self.take_changes(engine);
-        while let Some(entry) = self.behind.pop_front() {
-            match self.store.submit(entry) {
-                Ok(ticket) => self.submitted = ticket,
-                Err((entry, SubmitError::Busy)) => {
-                    self.behind.push_front(*entry);
-                    break;
-                }
-                Err(_) => return self.fail(engine),
-            }
+        let waiting = self.behind.len();
+        let taken = self.store.submit_all(&mut self.behind);
+        self.submitted += (waiting - self.behind.len()) as u64; // a ticket each
+        match taken {
+            Ok(()) | Err(SubmitError::Busy) => {}
+            Err(_) => self.fail(engine),
         }
     }
 

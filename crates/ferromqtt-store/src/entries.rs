@@ -1,7 +1,8 @@
 //! The pending messages, by their keys: 48 bytes each, and little beside them.
 //!
 //! A map of the standard library would take twice that: its nodes stay half empty when keys rise. Here they lie in pieces that
-//! are filled to the end, and a piece whose messages have mostly ended is made smaller.
+//! are filled to the end, and a piece whose messages have mostly ended is made smaller. Messages mostly end in order, so a piece
+//! is a ring: taking out its first message moves no other.
 
 use std::collections::VecDeque;
 
@@ -41,10 +42,23 @@ pub(crate) struct PendingMessage {
 /// How many messages a piece has at most.
 const PIECE: usize = 512;
 
+#[derive(Debug)]
+struct Piece {
+    /// No key in it is lower, and all before it are. It lies here so that looking for a key reads no other memory.
+    from: u64,
+    messages: VecDeque<PendingMessage>,
+}
+
+impl Piece {
+    fn find(&self, key: u64) -> Result<usize, usize> {
+        self.messages.binary_search_by_key(&key, |it| it.key)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct PendingMessages {
     /// In the order of the keys. None is empty.
-    pieces: VecDeque<Vec<PendingMessage>>,
+    pieces: VecDeque<Piece>,
     len: usize,
 }
 
@@ -55,33 +69,34 @@ impl PendingMessages {
 
     /// The piece that has the key or is where it belongs, if there is any.
     fn piece_of(&self, key: u64) -> Option<usize> {
-        let behind = (self.pieces).partition_point(|it| it.first().is_some_and(|it| it.key <= key));
+        let behind = self.pieces.partition_point(|it| it.from <= key);
         behind.checked_sub(1)
     }
 
     pub(crate) fn get(&self, key: u64) -> Option<&PendingMessage> {
         let piece = self.pieces.get(self.piece_of(key)?)?;
-        let at = piece.binary_search_by_key(&key, |it| it.key).ok()?;
-        piece.get(at)
+        piece.messages.get(piece.find(key).ok()?)
     }
 
     /// Puts a message in, and returns the one that had its key.
     pub(crate) fn insert(&mut self, message: PendingMessage) -> Option<PendingMessage> {
-        let last = self.pieces.back().and_then(|it| it.last());
+        let last = self.pieces.back().and_then(|it| it.messages.back());
         if last.is_none_or(|last| last.key < message.key) {
             self.push(message);
             return None;
         }
         let at_piece = self.piece_of(message.key).unwrap_or(0);
         let piece = self.pieces.get_mut(at_piece)?;
-        match piece.binary_search_by_key(&message.key, |it| it.key) {
-            Ok(at) => Some(std::mem::replace(piece.get_mut(at)?, message)),
+        match piece.find(message.key) {
+            Ok(at) => Some(std::mem::replace(piece.messages.get_mut(at)?, message)),
             Err(at) => {
-                piece.insert(at, message);
+                piece.from = piece.from.min(message.key);
+                piece.messages.insert(at, message);
                 self.len += 1;
-                if piece.len() > PIECE {
-                    let half = piece.split_off(PIECE / 2);
-                    self.pieces.insert(at_piece + 1, half);
+                if piece.messages.len() > PIECE {
+                    let messages = piece.messages.split_off(PIECE / 2);
+                    let from = messages.front().map_or(message.key, |it| it.key);
+                    self.pieces.insert(at_piece + 1, Piece { from, messages });
                 }
                 None
             }
@@ -91,13 +106,14 @@ impl PendingMessages {
     fn push(&mut self, message: PendingMessage) {
         self.len += 1;
         match self.pieces.back_mut() {
-            Some(piece) if piece.len() < PIECE => piece.push(message),
+            Some(piece) if piece.messages.len() < PIECE => piece.messages.push_back(message),
             _ => {
                 // A piece begins small: most queues have a few messages.
                 let capacity = if self.pieces.is_empty() { 4 } else { PIECE };
-                let mut piece = Vec::with_capacity(capacity);
-                piece.push(message);
-                self.pieces.push_back(piece);
+                let mut messages = VecDeque::with_capacity(capacity);
+                messages.push_back(message);
+                let from = message.key;
+                self.pieces.push_back(Piece { from, messages });
             }
         }
     }
@@ -105,13 +121,13 @@ impl PendingMessages {
     pub(crate) fn remove(&mut self, key: u64) -> Option<PendingMessage> {
         let at_piece = self.piece_of(key)?;
         let piece = self.pieces.get_mut(at_piece)?;
-        let at = piece.binary_search_by_key(&key, |it| it.key).ok()?;
-        let removed = piece.remove(at);
+        let at = piece.find(key).ok()?;
+        let removed = piece.messages.remove(at)?;
         self.len -= 1;
-        if piece.is_empty() {
+        if piece.messages.is_empty() {
             self.pieces.remove(at_piece);
-        } else if piece.len() * 4 < piece.capacity() {
-            piece.shrink_to(piece.len() * 2);
+        } else if piece.messages.len() * 4 < piece.messages.capacity() {
+            piece.messages.shrink_to(piece.messages.len() * 2);
         }
         Some(removed)
     }
@@ -125,11 +141,12 @@ impl PendingMessages {
     pub(crate) fn iter_from(&self, from: u64) -> impl Iterator<Item = &PendingMessage> {
         let at_piece = self.piece_of(from).unwrap_or(0);
         let pieces = self.pieces.range(at_piece..);
-        (pieces.flatten()).skip_while(move |it| it.key < from)
+        let messages = pieces.flat_map(|it| &it.messages);
+        messages.skip_while(move |it| it.key < from)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &PendingMessage> {
-        self.pieces.iter().flatten()
+        self.pieces.iter().flat_map(|it| &it.messages)
     }
 }
 
@@ -158,7 +175,7 @@ mod tests {
             messages.insert(message(key, 0));
         }
         let taken: usize = (messages.pieces.iter())
-            .map(|it| it.capacity() * size_of::<PendingMessage>() + size_of_val(it))
+            .map(|it| it.messages.capacity() * size_of::<PendingMessage>() + size_of_val(it))
             .sum();
         assert!(taken <= 48_000_000, "{taken}");
     }

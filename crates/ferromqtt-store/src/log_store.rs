@@ -1,5 +1,6 @@
 //! The store that keeps a log in a folder.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -232,6 +233,10 @@ impl LogStore {
 impl Store for LogStore {
     fn submit(&self, entry: StoreEntry) -> Result<u64, (Box<StoreEntry>, SubmitError)> {
         self.shared.submit(entry)
+    }
+
+    fn submit_all(&self, entries: &mut VecDeque<StoreEntry>) -> Result<(), SubmitError> {
+        self.shared.submit_all(entries)
     }
 
     fn marks(&self) -> StoreMarks {

@@ -71,6 +71,8 @@ pub(crate) struct FilesOwner<D> {
     /// Held as long as the files are written; a disk in memory has none.
     _lock: Option<FolderLock>,
     queue: VecDeque<QueuedChange>,
+    /// Empty between two turns.
+    submitted: VecDeque<StoreEntry>,
     /// When what is written has to be synced.
     sync_at: Option<Instant>,
     /// The disk was full: all that waits is tried again then.
@@ -97,6 +99,7 @@ impl<D: Disk> FilesOwner<D> {
             path,
             _lock: lock,
             queue: VecDeque::new(),
+            submitted: VecDeque::new(),
             sync_at: None,
             try_again_at: None,
             lost: Vec::new(),
@@ -118,15 +121,12 @@ impl<D: Disk> FilesOwner<D> {
 
     fn work(&mut self) -> Result<(), LogError> {
         loop {
-            let Work {
-                submitted,
-                request,
-                closing,
-            } = self.shared.wait(self.patience());
-            if submitted.is_empty() && request.is_none() && self.queue.is_empty() {
+            let patience = self.patience();
+            let Work { request, closing } = self.shared.wait(patience, &mut self.submitted);
+            self.queue_submitted();
+            if request.is_none() && self.queue.is_empty() {
                 self.tidy(StoreLog::tidy_now)?;
             }
-            self.queue.extend(submitted.into_iter().map(queued));
             self.write_queue()?;
             if let Some(request) = request {
                 self.fetch(request)?;
@@ -150,6 +150,12 @@ impl<D: Disk> FilesOwner<D> {
             false => GIVE_AGAIN,
         };
         sync_in.map_or(look_in, |it| it.min(look_in))
+    }
+
+    fn queue_submitted(&mut self) {
+        self.queue.extend(self.submitted.drain(..).map(queued));
+        // Memory for a few batches is kept for the next ones.
+        self.submitted.shrink_to(BATCH_ENTRIES);
     }
 
     fn write_queue(&mut self) -> Result<(), LogError> {
@@ -377,8 +383,8 @@ impl<D: Disk> FilesOwner<D> {
 
     /// Ends the log, so that it is opened without reading all of its last segment.
     fn finish(&mut self) -> Result<(), LogError> {
-        let rest = self.shared.wait(Duration::ZERO).submitted;
-        self.queue.extend(rest.into_iter().map(queued));
+        self.shared.wait(Duration::ZERO, &mut self.submitted);
+        self.queue_submitted();
         self.write_queue()?;
         self.tidy(StoreLog::tidy_now)?;
         self.log.sync()?;

@@ -164,27 +164,26 @@ impl<D: Disk> StoreLog<D> {
         &mut self,
         message: &PendingMessage,
     ) -> Result<StoredPublish, ReadError> {
-        let record = self.read_record(message)?;
-        let mut rest = &record[..];
-        let Ok(Some(LogRecord::Accepted(accepted))) = LogRecord::read(&mut rest) else {
-            return Err(ReadError::Damaged);
-        };
-        decode(&accepted).ok_or(ReadError::Damaged)
+        let record = self.bytes_of(message)?;
+        let accepted = accepted(&record, message.key)?;
+        decode(&record, &accepted).ok_or(ReadError::Damaged)
     }
 
     /// The bytes of a message's record, out of a frame whose checksum is right.
     pub(crate) fn read_record(&mut self, message: &PendingMessage) -> Result<Bytes, ReadError> {
+        let record = self.bytes_of(message)?;
+        accepted(&record, message.key)?;
+        Ok(record)
+    }
+
+    fn bytes_of(&mut self, message: &PendingMessage) -> Result<Bytes, ReadError> {
         let frame = self.read_frame(message.place.segment, message.place.frame_at)?;
         let start = message.place.record_at as usize;
         let end = start.saturating_add(message.size as usize);
         if start > end || end > frame.len() {
             return Err(ReadError::Damaged);
         }
-        let record = frame.slice(start..end);
-        match LogRecord::read(&mut &record[..]) {
-            Ok(Some(LogRecord::Accepted(accepted))) if accepted.key == message.key => Ok(record),
-            _ => Err(ReadError::Damaged),
-        }
+        Ok(frame.slice(start..end))
     }
 
     fn read_frame(&mut self, segment: u32, at: u32) -> Result<Bytes, ReadError> {
@@ -311,17 +310,29 @@ fn some(number: u64) -> Option<u64> {
     (number != 0).then_some(number)
 }
 
+/// The record of the message with this key.
+fn accepted(record: &[u8], key: u64) -> Result<AcceptedMessage<'_>, ReadError> {
+    match LogRecord::read(&mut &record[..]) {
+        Ok(Some(LogRecord::Accepted(accepted))) if accepted.key == key => Ok(accepted),
+        _ => Err(ReadError::Damaged),
+    }
+}
+
 /// The message of a record, in memory of its own: a frame is up to a thousand times as large.
-fn decode(accepted: &AcceptedMessage<'_>) -> Option<StoredPublish> {
-    let packet = Bytes::copy_from_slice(accepted.publish);
-    let Ok(Packet::Publish(publish)) = packet::decode(&packet, &mut 0, ProtocolVersion::V5) else {
+fn decode(record: &Bytes, accepted: &AcceptedMessage<'_>) -> Option<StoredPublish> {
+    let packet = record.slice_ref(accepted.publish);
+    let decoded = packet::decode(&packet, &mut 0, ProtocolVersion::V5);
+    let Ok(Packet::Publish(mut publish)) = decoded else {
         return None;
     };
+    if let Some(properties) = &mut publish.properties {
+        properties.detach();
+    }
     Some(StoredPublish {
         key: accepted.key,
         publish: Publish {
             topic: TopicName::new(publish.topic.as_str()).ok()?,
-            payload: publish.payload,
+            payload: Bytes::copy_from_slice(&publish.payload),
             qos: publish.qos,
             retain: publish.retain,
             properties: publish.properties,

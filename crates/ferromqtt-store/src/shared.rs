@@ -46,10 +46,35 @@ struct StoreSharedState {
     waker: Option<StoreWaker>,
 }
 
+impl StoreSharedState {
+    /// Takes an entry, or gives it back with why not.
+    fn take(&mut self, entry: StoreEntry) -> Result<(), (Box<StoreEntry>, SubmitError)> {
+        let size = entry.change.size();
+        if let Some(refusal) = self.refusal(size) {
+            return Err((Box::new(entry), refusal));
+        }
+        self.last_ticket += 1;
+        self.entries += 1;
+        self.bytes += size;
+        self.submitted.push_back(entry);
+        Ok(())
+    }
+
+    fn refusal(&self, size: usize) -> Option<SubmitError> {
+        if let Some(failure) = &self.marks.failure {
+            return Some(SubmitError::Failed(failure.clone()));
+        }
+        if self.closing {
+            return Some(SubmitError::Closed);
+        }
+        let is_full = self.entries >= MOST_ENTRIES || self.bytes + size > MOST_BYTES;
+        (self.entries > 0 && is_full).then_some(SubmitError::Busy)
+    }
+}
+
 /// What the thread has to do.
 #[derive(Default)]
 pub(crate) struct Work {
-    pub(crate) submitted: VecDeque<StoreEntry>,
     pub(crate) request: Option<FetchRequest>,
     pub(crate) closing: bool,
 }
@@ -74,33 +99,33 @@ impl StoreShared {
 
     pub(crate) fn submit(&self, entry: StoreEntry) -> Result<u64, (Box<StoreEntry>, SubmitError)> {
         let mut state = self.lock();
-        let size = entry.change.size();
-        let refusal = if let Some(failure) = &state.marks.failure {
-            Some(SubmitError::Failed(failure.clone()))
-        } else if state.closing {
-            Some(SubmitError::Closed)
-        } else if state.entries > 0
-            && (state.entries >= MOST_ENTRIES || state.bytes + size > MOST_BYTES)
-        {
-            Some(SubmitError::Busy)
-        } else {
-            None
-        };
-        if let Some(refusal) = refusal {
-            drop(state);
-            return Err((Box::new(entry), refusal));
-        }
-        state.last_ticket += 1;
-        state.entries += 1;
-        state.bytes += size;
         let was_idle = state.submitted.is_empty();
-        state.submitted.push_back(entry);
+        state.take(entry)?;
         let ticket = state.last_ticket;
         drop(state);
         if was_idle {
             self.work.notify_one();
         }
         Ok(ticket)
+    }
+
+    pub(crate) fn submit_all(&self, entries: &mut VecDeque<StoreEntry>) -> Result<(), SubmitError> {
+        let mut state = self.lock();
+        let was_idle = state.submitted.is_empty();
+        let mut refusal = None;
+        while let Some(entry) = entries.pop_front() {
+            if let Err((entry, why)) = state.take(entry) {
+                entries.push_front(*entry);
+                refusal = Some(why);
+                break;
+            }
+        }
+        let has_work = was_idle && !state.submitted.is_empty();
+        drop(state);
+        if has_work {
+            self.work.notify_one();
+        }
+        refusal.map_or(Ok(()), Err)
     }
 
     pub(crate) fn marks(&self) -> StoreMarks {
@@ -148,16 +173,17 @@ impl StoreShared {
         drop((self.ended.wait_while(state, waits)).unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Waits for work, until `limit` is over.
-    pub(crate) fn wait(&self, limit: Duration) -> Work {
+    /// Waits for work, until `limit` is over. What was submitted goes into `submitted`, which is empty before: its memory is used for
+    /// what comes next.
+    pub(crate) fn wait(&self, limit: Duration, submitted: &mut VecDeque<StoreEntry>) -> Work {
         let state = self.lock();
         let idle = |state: &mut StoreSharedState| {
             state.submitted.is_empty() && state.request.is_none() && !state.closing
         };
         let waited = self.work.wait_timeout_while(state, limit, idle);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        mem::swap(&mut state.submitted, submitted);
         Work {
-            submitted: mem::take(&mut state.submitted),
             request: state.request.take(),
             closing: state.closing,
         }
@@ -213,5 +239,46 @@ impl StoreShared {
         if let Some(waker) = waker {
             waker();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferromqtt_proto::SessionChange;
+
+    use super::*;
+    use crate::change::StoreChange;
+
+    fn entries(count: usize) -> VecDeque<StoreEntry> {
+        let entry = StoreEntry {
+            change: StoreChange::Session(SessionChange::Connecting),
+            mark: None,
+        };
+        std::iter::repeat_n(entry, count).collect()
+    }
+
+    #[test]
+    fn of_many_entries_those_beyond_the_bound_stay() {
+        let shared = StoreShared::default();
+        let mut many = entries(MOST_ENTRIES + 2);
+        assert_eq!(shared.submit_all(&mut many), Err(SubmitError::Busy));
+        assert_eq!(many.len(), 2);
+        let mut taken = VecDeque::new();
+        shared.wait(Duration::ZERO, &mut taken);
+        assert_eq!(taken.len(), MOST_ENTRIES);
+        let bytes = shared.lock().bytes;
+        shared.note_written(MOST_ENTRIES, bytes);
+        assert_eq!(shared.submit_all(&mut many), Ok(()));
+        assert!(many.is_empty());
+        assert_eq!(shared.lock().last_ticket, MOST_ENTRIES as u64 + 2);
+    }
+
+    #[test]
+    fn a_closed_store_takes_none_of_them() {
+        let shared = StoreShared::default();
+        shared.close();
+        let mut some = entries(3);
+        assert_eq!(shared.submit_all(&mut some), Err(SubmitError::Closed));
+        assert_eq!(some.len(), 3);
     }
 }

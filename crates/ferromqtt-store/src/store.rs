@@ -1,5 +1,6 @@
 //! What a client needs of a store, whatever is below it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ferromqtt_proto::{Direction, JournalEntry, OutgoingLimits};
@@ -117,6 +118,20 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The entry, which was not taken, and why.
     fn submit(&self, entry: StoreEntry) -> Result<u64, (Box<StoreEntry>, SubmitError)>;
+
+    /// Takes entries from the front, as [`submit`](Self::submit) does, as many as it can. Those it has not taken stay.
+    ///
+    /// # Errors
+    /// Why it has not taken the first of those that are left.
+    fn submit_all(&self, entries: &mut VecDeque<StoreEntry>) -> Result<(), SubmitError> {
+        while let Some(entry) = entries.pop_front() {
+            if let Err((entry, refusal)) = self.submit(entry) {
+                entries.push_front(*entry);
+                return Err(refusal);
+            }
+        }
+        Ok(())
+    }
 
     /// How far the store has come.
     fn marks(&self) -> StoreMarks;
