@@ -163,6 +163,8 @@ pub(crate) struct World {
     /// A process has ended before it was on record that the server had lost the session, so the next ones take what was received
     /// in that for the present one's. A message of the server that is sent again they may take for an earlier one.
     is_doubtful: bool,
+    /// The process before has died with a session whose beginning was not on record: what this one records is not that.
+    was_quiet_before: bool,
     /// The highest key that was ever on record.
     last_key: u64,
 }
@@ -195,6 +197,7 @@ impl World {
             answered: Vec::new(),
             stores: WorldStores::default(),
             is_doubtful: false,
+            was_quiet_before: false,
             last_key: 0,
         };
         world.settle();
@@ -429,7 +432,8 @@ impl World {
         }
         if self.stores.is_up_to_date(Direction::Received) && self.pair.client.is_connected() {
             // The end of the session before is on record.
-            self.is_doubtful &= !self.server.is_quiet;
+            self.is_doubtful &= self.was_quiet_before || !self.server.is_quiet;
+            self.was_quiet_before = false;
             self.server.is_quiet = false;
         }
     }
@@ -482,6 +486,7 @@ impl World {
         self.held.clear();
         self.not_let_go.clear();
         self.is_doubtful |= self.server.is_quiet;
+        self.was_quiet_before = self.server.is_quiet;
         let mut record = self.stores.after_crash();
         self.forget_what_was_not_answered();
         self.server.client_crashed(&record);
