@@ -171,7 +171,7 @@ PARTS = (
     Part("tokio client, face", 2_514, _RUST_FACE),
     Part("binding, driver", 5_731, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
     Part("binding, face", 2_163, _BINDING_FACE),
-    Part("Python, driver", 5_270, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
+    Part("Python, driver", 5_271, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
     Part("Python, face", 4_873, _PYTHON_FACE),
     Part("Python, test tools", 3_587, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
     Part("pytest plugin", 698, ("python/ferromqtt_pytest",)),

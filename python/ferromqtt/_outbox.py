@@ -58,9 +58,13 @@ class OutboxWatch:
         self._descriptor = core.outbox_descriptor()
         self._waiter: asyncio.Future[None] | None = None
         if self._descriptor is not None:
-            loop.add_reader(self._descriptor, core.outbox_woken)
-            _work_outside(loop).add(core.outbox_is_writing)
+            self._watch(self._descriptor, core.outbox_woken)
             _watches.add(self)
+
+    def _watch(self, descriptor: int, woken: Callable[[], object]) -> None:
+        """Have this called on the loop when the thread has something to say."""
+        self._loop.add_reader(descriptor, woken)
+        _work_outside(self._loop).add(self._core.outbox_is_writing)
 
     async def close(self) -> None:
         """Write what there is, and close the outbox: its folder is free then.
@@ -72,8 +76,7 @@ class OutboxWatch:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:  # which is closed
             self._loop = loop
-        loop.add_reader(self._descriptor, self._woken_to_close)
-        _work_outside(loop).add(self._core.outbox_is_writing)
+        self._watch(self._descriptor, self._woken_to_close)
         try:
             while not self._core.close_outbox():
                 self._waiter = loop.create_future()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from .chaos.stream import Packets, number, publish
+from .packets import encode
 
 if TYPE_CHECKING:
     import subprocess
@@ -128,7 +129,7 @@ class KillingProxy:
             if way in (Way.AT_RECORD, Way.IN_RECORD):
                 self._limit_files(way)
                 self.struck.set()
-            yield bytes([first]) + _length(len(body)) + body
+            yield encode(first, body)
             if way is Way.AFTER:
                 self._kill()
                 return
@@ -208,16 +209,6 @@ async def _close(writer: asyncio.StreamWriter) -> None:
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()
-
-
-def _length(number: int) -> bytes:
-    """Encode a Remaining Length."""
-    encoded = bytearray()
-    while True:
-        number, low = divmod(number, 128)
-        encoded.append(low | (0x80 if number else 0))
-        if not number:
-            return bytes(encoded)
 
 
 def let_records_kill() -> None:
