@@ -451,6 +451,7 @@ impl<D: Disk> StoreLog<D> {
         let bodies: Vec<_> = left.unsynced.iter().map(body).collect();
         let mut frame = self.first_frame(active, []);
         let begin = frame.len() - FRAME_HEADER;
+        frame.reserve(bodies.iter().map(Bytes::len).sum());
         bodies.iter().for_each(|body| frame.put_slice(body));
         let again = begin..frame.len() - FRAME_HEADER;
         // Who reads those changes has counted them already, and gives messages another order.

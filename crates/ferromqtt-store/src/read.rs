@@ -8,7 +8,9 @@ use crate::disk::{Disk, DiskError, DiskOperation};
 use crate::entries::PendingMessage;
 use crate::frame::{FRAME_HEADER, FrameAt, FrameHeader};
 use crate::log::StoreLog;
-use crate::record::{AcceptedMessage, LogRecord, SendState, StoreCounters, StoreIdentity};
+use crate::record::{
+    AcceptedMessage, LogRecord, SendState, StoreCounters, StoreIdentity, contents_size,
+};
 use crate::state::Quarantine;
 
 /// Why a message cannot be read.
@@ -37,6 +39,14 @@ pub struct StoredInfo {
     pub sent: Option<SendState>,
     /// Whether it is kept and not sent.
     pub quarantine: Option<Quarantine>,
+}
+
+impl StoredInfo {
+    /// How many bytes its topic, payload and properties take, as far as that is known without reading it: never more, and exact but
+    /// for 2 bytes at QoS 0 and a few where there are properties or lengths of around 128 or 16,384.
+    pub fn contents_size(&self) -> usize {
+        contents_size(self.size, self.key, self.expires_at.unwrap_or(0))
+    }
 }
 
 /// A message that has not ended. `Debug` shows the length of its payload.

@@ -6,7 +6,7 @@ mod coding;
 use ferromqtt_proto::packet::PacketId;
 use ferromqtt_proto::{QuarantineReason, debug_fields};
 
-pub(crate) use coding::Records;
+pub(crate) use coding::{Records, contents_size};
 
 /// How a message ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -183,8 +183,8 @@ impl SegmentSurvey {
 
     /// Notes what a frame says of segments.
     fn note(&mut self, stated_in: u64, body: &[u8]) {
-        for record in Records::new(body) {
-            match record.record {
+        for record in Records::beside_messages(body) {
+            match record {
                 LogRecord::Predecessor {
                     segment,
                     frame,

@@ -15,6 +15,10 @@ use crate::fields::{RecordFields, put_text, put_varint, varint_len};
 
 const KEEP_LATEST: u8 = 1;
 
+/// The kinds that most records are of.
+const ACCEPTED: u8 = 1;
+const PLACED: u8 = 23;
+
 impl<'a> LogRecord<'a> {
     /// Reads the record at the front of `body`, and moves `body` behind it.
     ///
@@ -36,7 +40,7 @@ impl<'a> LogRecord<'a> {
     fn read_fields(kind: u8, mut fields: RecordFields<'a>) -> Option<Option<Self>> {
         let packet_id = |fields: &mut RecordFields<'a>| PacketId::new(fields.u16()?);
         Some(Some(match kind {
-            1 => Self::Accepted(AcceptedMessage::read(fields)?),
+            ACCEPTED => Self::Accepted(AcceptedMessage::read(fields)?),
             2 => Self::Sending {
                 key: fields.varint()?,
                 packet_id: packet_id(&mut fields)?,
@@ -115,7 +119,7 @@ impl<'a> LogRecord<'a> {
                 segment: fields.u32()?,
                 frame: fields.varint()?,
             },
-            23 => Self::Placed(read_placed(fields)?),
+            PLACED => Self::Placed(read_placed(fields)?),
             24 => Self::Passed {
                 count: fields.varint()?,
                 how: EndedHow::from_parts(fields.u8()?, fields.u8()?),
@@ -144,7 +148,7 @@ impl<'a> LogRecord<'a> {
             Self::Accepted(message) => {
                 message.put_fields(out);
                 out.put_slice(message.publish);
-                1
+                ACCEPTED
             }
             Self::Sending { key, packet_id } => {
                 put_varint(out, *key);
@@ -250,7 +254,7 @@ impl<'a> LogRecord<'a> {
             }
             Self::Placed(messages) => {
                 put_placed(out, messages);
-                23
+                PLACED
             }
             Self::Resumed => 25,
             Self::ReceivedLost => 26,
@@ -298,7 +302,7 @@ impl<'a> AcceptedMessage<'a> {
     fn put_header(&self, publish_len: usize, out: &mut BytesMut) {
         let length = self.fields_len() + publish_len;
         out.reserve(length + 11);
-        out.put_u8(1);
+        out.put_u8(ACCEPTED);
         put_varint(out, length as u64);
         self.put_fields(out);
     }
@@ -326,6 +330,17 @@ impl<'a> AcceptedMessage<'a> {
         let length = u16::from_be_bytes(length.try_into().ok()?);
         rest.get(..length.into())
     }
+}
+
+/// How many bytes the topic, the payload and the properties of a message take at least, by the length of its record.
+pub(crate) fn contents_size(size: u32, key: u64, expires_at: u64) -> usize {
+    const KIND: usize = 1;
+    const ACCEPTED_AT: usize = 6; // from 2004 to 2109
+    const FLAGS: usize = 1;
+    const PACKET: usize = 1 + 2 + 2 + 1; // its first byte, and the lengths of the topic, the identifier and the properties
+    let lengths = 2 * varint_len(size.into());
+    let fields = varint_len(key) + ACCEPTED_AT + varint_len(expires_at) + FLAGS;
+    (size as usize).saturating_sub(KIND + lengths + fields + PACKET)
 }
 
 fn read_ids(fields: &mut RecordFields<'_>) -> Option<Vec<PacketId>> {
@@ -408,6 +423,16 @@ impl<'a> Records<'a> {
     pub(crate) const fn new(body: &'a [u8]) -> Self {
         Self { body, rest: body }
     }
+
+    /// The records but for those of messages and their places, which are nearly all, and are passed over without being read.
+    pub(crate) fn beside_messages(body: &'a [u8]) -> impl Iterator<Item = LogRecord<'a>> {
+        let mut rest = RecordFields::new(body);
+        let headers = std::iter::from_fn(move || LogRecord::read_header(&mut rest));
+        let beside = headers.filter(|(kind, _)| !matches!(*kind, ACCEPTED | PLACED));
+        beside
+            .map_while(|(kind, record)| LogRecord::read_fields(kind, RecordFields::new(record)))
+            .flatten()
+    }
 }
 
 /// A record, where it begins in its frame's body, and its length.
@@ -433,5 +458,39 @@ impl<'a> Iterator for Records<'a> {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferromqtt_proto::TopicName;
+    use ferromqtt_proto::packet::MESSAGE_OVERHEAD;
+
+    use super::*;
+
+    #[test]
+    fn the_size_of_what_a_message_holds_follows_from_its_record() {
+        let lengths = (0..300).chain(16_300..16_500).chain([200_000, 3_000_000]);
+        for length in lengths {
+            for (key, expires_at) in [(1, 0), (300, 1_790_000_000_000), (1 << 40, 1)] {
+                let mut publish = Publish::new(TopicName::new("t/level").unwrap(), vec![0; length]);
+                for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+                    publish.qos = qos;
+                    let accepted = AcceptedMessage {
+                        key,
+                        accepted_at: 1_780_000_000_000,
+                        expires_at,
+                        keep_latest: false,
+                        publish: &[],
+                    };
+                    let mut record = BytesMut::new();
+                    accepted.put_publish(&publish, &mut record);
+                    let size = u32::try_from(record.len()).unwrap();
+                    let told = contents_size(size, key, expires_at);
+                    let holds = publish.memory_size() - MESSAGE_OVERHEAD;
+                    assert!(told <= holds && told + 4 >= holds, "{told} of {holds}");
+                }
+            }
+        }
     }
 }
