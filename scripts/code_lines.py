@@ -161,10 +161,10 @@ _TLS = (f"{RUST}/transport/tls",)
 
 PARTS = (
     Part("core", 17_406, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 5_286, ("crates/ferromqtt-engine/src",)),
+    Part("engine", 5_784, ("crates/ferromqtt-engine/src",)),
     Part("recordings", 1_734, ("crates/ferromqtt-recording/src",)),
-    Part("outbox", 484, ("crates/ferromqtt-outbox/src",)),
-    Part("store", 4_491, ("crates/ferromqtt-store/src",)),
+    Part("outbox", 575, ("crates/ferromqtt-outbox/src",)),
+    Part("store", 4_518, ("crates/ferromqtt-store/src",)),
     Part("transport", 2_606, ("crates/ferromqtt-transport/src",)),
     Part("tokio client, driver", 5_331, (RUST,), (*_RUST_FACE, *_TLS)),
     Part("tokio client, TLS", 673, _TLS),

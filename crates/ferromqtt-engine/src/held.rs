@@ -43,7 +43,8 @@ impl<T: Tokens> Engine<T> {
                 calls.extend(entry.accepted);
                 calls.push(entry.outcome);
             }
-            calls.extend(queue.take_tokens(|_| true).map(|(_, token)| token));
+            let tokens = queue.take_tokens(|_| true);
+            calls.extend(tokens.into_iter().map(|(_, token)| token));
         }
         calls.extend(self.stored.take_all().map(|(_, token)| token));
         calls.extend(self.re_authenticating.drain(..));

@@ -63,7 +63,8 @@ impl<T: Tokens> Engine<T> {
     pub fn release_callers(&mut self, mut is_gone: impl FnMut(&T::Call) -> bool) -> Vec<T::Call> {
         let mut gone = self.calls.remove_gone(&mut is_gone);
         if let Some(queue) = &mut self.outgoing {
-            gone.extend(queue.take_tokens(&mut is_gone).map(|(_, token)| token));
+            let tokens = queue.take_tokens(&mut is_gone);
+            gone.extend(tokens.into_iter().map(|(_, token)| token));
         }
         gone.extend(self.stored.take_gone(is_gone));
         let calls = &self.calls;

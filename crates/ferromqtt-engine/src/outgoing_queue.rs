@@ -1,9 +1,10 @@
-//! The messages of the outgoing queue, in memory: which wait, and which the core has.
+//! The messages of the outgoing queue: which wait, and which the core has.
 //!
-//! What a store on disk would do in another way is what these methods do: keep a message, give the next ones in order, and
-//! forget those that have ended.
+//! In the order of their keys they are in three parts: those at the front, with their contents; the [distant ones](DistantMessages), whose
+//! contents are in the store alone; and behind it those whose acceptance is not on record yet, with their contents again. Without
+//! a [window](OutgoingQueueOptions::window) all are at the front. What moves them is in `window.rs`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use ferromqtt_proto::{
 };
 
 use crate::capacity::{CapacityLine, WaitingTerms};
+use crate::distant::DistantMessages;
 use crate::expiries::Expiries;
 
 /// The bounds of the [outgoing queue](crate::Engine::queue_publish).
@@ -26,6 +28,10 @@ pub struct OutgoingQueueOptions {
     pub policy: OutgoingPolicy,
     /// The most that the core has of it at a time. One message is handed over in any case. Default: 1,000 messages and 4 MiB.
     pub ahead: OutgoingLimits,
+    /// The most that waits in memory with its contents, beside what the core has and what is not on record yet. Of the messages
+    /// beyond, the contents are in the store alone, and [fetched](crate::Engine::next_fetch) from there when it is their turn. One
+    /// is held in any case. Default: no limit, for a queue without a store that gives them back.
+    pub window: OutgoingLimits,
     /// What becomes of the messages when the connection ends and none follows: `true` keeps them, for a store or for another
     /// [start](crate::Engine::start); otherwise each ends as [`Outcome::Disconnected`](ferromqtt_proto::Outcome::Disconnected).
     /// Default: `true`.
@@ -55,6 +61,7 @@ impl Default for OutgoingQueueOptions {
             limits: limits(10_000, 64 << 20),
             policy: OutgoingPolicy::Refuse,
             ahead: limits(1_000, 4 << 20),
+            window: OutgoingLimits::NONE,
             outlives_connection: true,
             max_age: None,
             quarantines: false,
@@ -86,42 +93,50 @@ impl StoredMessage {
     }
 }
 
-enum QueuedState {
+pub(crate) enum QueuedState {
     Waits {
         publish: Publish,
         terms: WaitingTerms,
     },
-    /// The core has the message: since this engine has handed it over, as this operation, or from an earlier one.
+    /// The core has the message, as this operation.
     HandedOver(Option<OpId>),
 }
 
-struct OutgoingEntry<C> {
-    state: QueuedState,
+pub(crate) struct OutgoingEntry<C> {
+    pub(crate) state: QueuedState,
     /// What it counts, in bytes.
-    size: usize,
+    pub(crate) size: usize,
     /// The number of the entry by which it was accepted, or of a later one.
-    recorded_at: u64,
+    pub(crate) recorded_at: u64,
     /// Waits for the outcome.
-    token: Option<C>,
+    pub(crate) token: Option<C>,
     /// Its topic, if a newer message to that takes its place.
-    latest_of: Option<TopicName>,
+    pub(crate) latest_of: Option<TopicName>,
 }
 
 pub(crate) struct OutgoingMessages<C> {
-    options: OutgoingQueueOptions,
+    pub(crate) options: OutgoingQueueOptions,
     /// Those that wait for capacity.
     pub(crate) line: CapacityLine<C>,
-    /// By their keys, which rise.
-    messages: InOrder<OutgoingEntry<C>>,
-    bytes: usize,
+    /// Those at the front, by their keys, which rise: those that the core has, and those that it has next.
+    pub(crate) front: InOrder<OutgoingEntry<C>>,
+    /// How many of them wait, and their bytes.
+    pub(crate) front_waits: (usize, usize),
+    /// Behind them, those whose contents are in the store alone.
+    pub(crate) distant: DistantMessages<C>,
+    /// Behind those, what waits until it is on record.
+    pub(crate) fresh: InOrder<OutgoingEntry<C>>,
+    /// Those that the core has from an earlier engine, wherever their keys are, with the numbers of entries that have them.
+    restored: BTreeMap<u64, u64>,
+    pub(crate) bytes: usize,
     /// How many of them the core has, and their bytes.
     handed_over: (usize, usize),
-    /// No message before this key waits.
+    /// No message before this key waits at the front.
     waits_from: u64,
-    /// Of messages that wait.
-    expiries: Expiries,
+    /// Of messages that wait in memory.
+    pub(crate) expiries: Expiries,
     /// The newest message to each topic of which only that is kept.
-    latest: HashMap<TopicName, u64>,
+    pub(crate) latest: HashMap<TopicName, u64>,
     /// The store takes nothing for now.
     is_held: bool,
 }
@@ -141,36 +156,38 @@ impl<C> OutgoingMessages<C> {
         stored: impl IntoIterator<Item = StoredMessage>,
         handed_over: impl IntoIterator<Item = u64>,
     ) -> Self {
+        let restored: BTreeMap<_, _> = (handed_over.into_iter())
+            .map(|key| (key, recorded_at))
+            .collect();
+        let size = restored.len() * MESSAGE_OVERHEAD; // the session knows the rest
         let mut queue = Self {
             options,
             line: CapacityLine::default(),
-            messages: InOrder::default(),
-            bytes: 0,
-            handed_over: (0, 0),
+            front: InOrder::default(),
+            front_waits: (0, 0),
+            distant: DistantMessages::default(),
+            fresh: InOrder::default(),
+            bytes: size,
+            handed_over: (restored.len(), size),
+            restored,
             waits_from: 0,
             expiries: Expiries::default(),
             latest: HashMap::new(),
             is_held: false,
         };
-        let mut messages: Vec<_> = (stored.into_iter()).map(|it| (it.key, Some(it))).collect();
-        messages.extend(handed_over.into_iter().map(|key| (key, None)));
-        messages.sort_by_key(|(key, _)| *key); // in order already, but for what the core has
-        messages.dedup_by(|(key, _), (before, waits)| {
-            let is_same = key == before;
-            if is_same {
-                *waits = None; // the core has it
-            }
-            is_same
-        });
-        for (key, waits) in messages {
-            match waits {
-                Some(stored) => {
-                    queue.push(key, recorded_at, stored.terms(), stored.publish, None);
-                }
-                None => queue.push_handed_over(key, recorded_at),
-            }
+        let mut stored: Vec<_> = stored.into_iter().collect();
+        stored.retain(|it| !queue.restored.contains_key(&it.key)); // the core has it
+        stored.sort_by_key(|it| it.key); // in order already
+        stored.dedup_by_key(|it| it.key);
+        for it in stored {
+            queue.push(it.key, recorded_at, it.terms(), it.publish, None);
         }
         queue
+    }
+
+    /// Whether the core has a message from an earlier engine.
+    pub(crate) fn is_restored(&self, key: u64) -> bool {
+        self.restored.contains_key(&key)
     }
 
     pub(crate) const fn options(&self) -> &OutgoingQueueOptions {
@@ -201,10 +218,38 @@ impl<C> OutgoingMessages<C> {
 
     /// How many messages there are beside `without`, and their bytes.
     fn beside(&self, without: Option<u64>) -> (usize, usize) {
-        match without.and_then(|key| self.messages.get(key)) {
-            Some(leaves) => (self.messages.len() - 1, self.bytes - leaves.size),
-            None => (self.messages.len(), self.bytes),
+        match without.and_then(|key| self.size(key)) {
+            Some(size) => (self.len() - 1, self.bytes - size),
+            None => (self.len(), self.bytes),
         }
+    }
+
+    /// A message whose contents are in memory, or which this engine has handed over.
+    pub(crate) fn get(&self, key: u64) -> Option<&OutgoingEntry<C>> {
+        match self.front.get(key) {
+            None if !self.fresh.is_empty() => self.fresh.get(key),
+            found => found,
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, key: u64) -> Option<&mut OutgoingEntry<C>> {
+        match self.front.get_mut(key) {
+            None if !self.fresh.is_empty() => self.fresh.get_mut(key),
+            found => found,
+        }
+    }
+
+    /// What a message counts that may leave.
+    fn size(&self, key: u64) -> Option<usize> {
+        match self.get(key) {
+            Some(message) => Some(message.size),
+            None => self.distant.size(key),
+        }
+    }
+
+    /// Those with contents in memory, or which this engine has handed over, in order.
+    pub(crate) fn in_memory(&self) -> impl Iterator<Item = (u64, &OutgoingEntry<C>)> {
+        self.front.iter().chain(self.fresh.iter())
     }
 
     /// The oldest messages beside `without` that may leave, as many as it takes to have capacity for one that counts `size`.
@@ -217,12 +262,16 @@ impl<C> OutgoingMessages<C> {
     ) -> Option<Vec<u64>> {
         let (mut messages, mut bytes) = self.beside(without);
         let mut leave = Vec::new();
-        let mut oldest = (self.messages.iter())
-            .filter(|&(key, _)| Some(key) != without && self.may_leave(key, &can_withdraw));
+        let sizes = |(key, message): (u64, &OutgoingEntry<C>)| (key, message.size);
+        let all = (self.front.iter().map(sizes))
+            .chain(self.distant.iter())
+            .chain(self.fresh.iter().map(sizes));
+        let mut oldest =
+            all.filter(|&(key, _)| Some(key) != without && self.may_leave(key, &can_withdraw));
         while self.options.limits.check(messages, bytes, size).is_err() {
-            let (key, message) = oldest.next()?;
+            let (key, size) = oldest.next()?;
             messages -= 1;
-            bytes -= message.size;
+            bytes -= size;
             leave.push(key);
         }
         Some(leave)
@@ -230,10 +279,10 @@ impl<C> OutgoingMessages<C> {
 
     /// Whether a message can still end without being sent.
     pub(crate) fn may_leave(&self, key: u64, can_withdraw: impl Fn(OpId) -> bool) -> bool {
-        match self.messages.get(key).map(|message| &message.state) {
+        match self.get(key).map(|message| &message.state) {
             Some(QueuedState::Waits { .. }) => true,
             Some(QueuedState::HandedOver(op)) => op.is_some_and(can_withdraw),
-            None => false,
+            None => self.distant.contains(key),
         }
     }
 
@@ -249,7 +298,7 @@ impl<C> OutgoingMessages<C> {
 
     /// Which operation of the core's a message is.
     pub(crate) fn op(&self, key: u64) -> Option<OpId> {
-        match self.messages.get(key)?.state {
+        match self.front.get(key)?.state {
             QueuedState::HandedOver(op) => op,
             QueuedState::Waits { .. } => None,
         }
@@ -257,18 +306,19 @@ impl<C> OutgoingMessages<C> {
 
     /// The core has taken a message as this operation.
     pub(crate) fn note_op(&mut self, key: u64, op: OpId) {
-        if let Some(message) = self.messages.get_mut(key) {
+        if let Some(message) = self.front.get_mut(key) {
             message.state = QueuedState::HandedOver(Some(op));
         }
     }
 
     /// Messages that wait although there is a newer one to their topic: a process has ended before it could end them.
     pub(crate) fn outdated(&self) -> Vec<u64> {
-        let outdated = self.messages.iter().filter(|(key, message)| {
-            let topic = message.latest_of.as_ref();
-            topic.is_some_and(|topic| self.latest.get(topic) != Some(key))
-        });
-        outdated.map(|(key, _)| key).collect()
+        let in_memory = self.in_memory();
+        let in_memory = in_memory.filter_map(|(key, it)| Some((key, it.latest_of.as_ref()?)));
+        (in_memory.chain(self.distant.latest()))
+            .filter(|(key, topic)| self.latest.get(*topic) != Some(key))
+            .map(|(key, _)| key)
+            .collect()
     }
 
     /// Has a message wait behind all others. Its key is larger than theirs. `recorded_at` is the number of its acceptance.
@@ -296,27 +346,24 @@ impl<C> OutgoingMessages<C> {
             token,
             latest_of,
         };
-        self.messages.push(key, message);
+        if self.distant.is_empty() && self.fresh.is_empty() && self.has_room(size) {
+            self.push_front(key, message);
+        } else {
+            self.fresh.push(key, message);
+        }
     }
 
-    fn push_handed_over(&mut self, key: u64, recorded_at: u64) {
-        let size = MESSAGE_OVERHEAD; // the session knows the rest
-        self.bytes += size;
-        self.handed_over.0 += 1;
-        self.handed_over.1 += size;
-        let message = OutgoingEntry {
-            state: QueuedState::HandedOver(None),
-            size,
-            recorded_at,
-            token: None,
-            latest_of: None,
-        };
-        self.messages.push(key, message);
+    /// Has a message that waits be the last one at the front.
+    pub(crate) fn push_front(&mut self, key: u64, message: OutgoingEntry<C>) {
+        self.front_waits.0 += 1;
+        self.front_waits.1 += message.size;
+        self.front.push(key, message);
     }
 
     /// The next message for the core, if that may have one more of them.
     pub(crate) fn hand_over(&mut self) -> Option<StoredMessage> {
-        let mut behind = self.messages.iter_from(self.waits_from);
+        self.move_up();
+        let mut behind = self.front.iter_from(self.waits_from);
         let waits = |message: &OutgoingEntry<C>| matches!(message.state, QueuedState::Waits { .. });
         let (key, message) = behind.find(|(_, message)| waits(message))?;
         drop(behind);
@@ -327,13 +374,15 @@ impl<C> OutgoingMessages<C> {
         if messages > 0 && !has_capacity {
             return None;
         }
-        let state = &mut self.messages.get_mut(key)?.state;
+        let state = &mut self.front.get_mut(key)?.state;
         let handed_over = QueuedState::HandedOver(None);
         let QueuedState::Waits { publish, terms } = mem::replace(state, handed_over) else {
             return None;
         };
         self.waits_from = key.saturating_add(1);
         self.handed_over = (messages + 1, bytes + size);
+        self.front_waits.0 -= 1;
+        self.front_waits.1 -= size;
         self.forget_expiry(key, terms.expires_at);
         Some(StoredMessage {
             key,
@@ -345,43 +394,74 @@ impl<C> OutgoingMessages<C> {
 
     /// A message has ended. Returns the token that waited for that, if any.
     pub(crate) fn end(&mut self, key: u64) -> Option<C> {
-        let message = self.messages.remove(key)?;
-        self.bytes -= message.size;
+        let (size, latest_of, token) = match self.front.remove(key) {
+            Some(message) => {
+                match message.state {
+                    QueuedState::HandedOver(_) => {
+                        self.handed_over.0 -= 1;
+                        self.handed_over.1 -= message.size;
+                    }
+                    QueuedState::Waits { terms, .. } => {
+                        self.front_waits.0 -= 1;
+                        self.front_waits.1 -= message.size;
+                        self.forget_expiry(key, terms.expires_at);
+                    }
+                }
+                (message.size, message.latest_of, message.token)
+            }
+            None => self.end_behind(key)?,
+        };
+        self.bytes -= size;
         self.line.move_up();
-        if let Some(topic) = &message.latest_of
+        if let Some(topic) = &latest_of
             && self.latest.get(topic) == Some(&key)
         {
             self.latest.remove(topic);
         }
-        match message.state {
-            QueuedState::HandedOver(_) => {
-                self.handed_over.0 -= 1;
-                self.handed_over.1 -= message.size;
-            }
-            QueuedState::Waits { terms, .. } => self.forget_expiry(key, terms.expires_at),
-        }
-        message.token
+        token
     }
 
-    fn forget_expiry(&mut self, key: u64, expires_at: Option<Instant>) {
+    /// As [`end`](Self::end), of a message that is not at the front.
+    fn end_behind(&mut self, key: u64) -> Option<(usize, Option<TopicName>, Option<C>)> {
+        if let Some(message) = self.distant.remove(key) {
+            let extra = message.extra;
+            return Some((message.size, extra.latest_of, extra.token));
+        }
+        if let Some(message) = self.fresh.remove(key) {
+            if let QueuedState::Waits { terms, .. } = message.state {
+                self.forget_expiry(key, terms.expires_at);
+            }
+            return Some((message.size, message.latest_of, message.token));
+        }
+        self.restored.remove(&key)?;
+        self.handed_over.0 -= 1;
+        self.handed_over.1 -= MESSAGE_OVERHEAD;
+        Some((MESSAGE_OVERHEAD, None, None))
+    }
+
+    pub(crate) fn forget_expiry(&mut self, key: u64, expires_at: Option<Instant>) {
         if let Some(end) = expires_at {
             self.expiries.remove(end, key);
         }
     }
 
-    /// When the next of the messages that wait expires.
+    /// When the next of the messages that wait expires, at the earliest.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.expiries.first().map(|(end, _)| end)
+        let in_memory = self.expiries.first().map(|(end, _)| end);
+        match self.distant.next_expiry() {
+            None => in_memory,
+            behind => [behind, in_memory].into_iter().flatten().min(),
+        }
     }
 
-    /// The key of a message that waits and has expired.
+    /// The key of a message that waits in memory and has expired.
     pub(crate) fn first_expired(&self, now: Instant) -> Option<u64> {
         let (end, key) = self.expiries.first()?;
         (end <= now).then_some(key)
     }
 
-    pub(crate) const fn len(&self) -> usize {
-        self.messages.len()
+    pub(crate) fn len(&self) -> usize {
+        self.front.len() + self.distant.len() + self.fresh.len() + self.restored.len()
     }
 
     pub(crate) const fn bytes(&self) -> usize {
@@ -389,70 +469,74 @@ impl<C> OutgoingMessages<C> {
     }
 
     /// How many messages the core does not have yet, and their bytes.
-    pub(crate) const fn waiting_with_bytes(&self) -> (usize, usize) {
+    pub(crate) fn waiting_with_bytes(&self) -> (usize, usize) {
         (self.waiting(), self.bytes - self.handed_over.1)
     }
 
     /// How many messages the core does not have yet.
-    pub(crate) const fn waiting(&self) -> usize {
-        self.messages.len() - self.handed_over.0
+    pub(crate) fn waiting(&self) -> usize {
+        self.len() - self.handed_over.0
     }
 
     /// The key given last to one of them, or more.
     pub(crate) fn end_of_keys(&self) -> u64 {
-        self.messages.end()
+        let restored = self.restored.last_key_value();
+        let restored = restored.map_or(0, |(&last, _)| last.saturating_add(1));
+        (self.front.end().max(self.distant.end()))
+            .max(self.fresh.end())
+            .max(restored)
     }
 
-    /// The messages that the core does not have, in order.
+    /// The messages in memory that the core does not have, in order.
     pub(crate) fn into_waiting(mut self) -> Vec<StoredMessage> {
-        let waiting = self
-            .messages
-            .drain()
-            .filter_map(|(key, it)| match it.state {
-                QueuedState::HandedOver(_) => None,
-                QueuedState::Waits { publish, terms } => Some(StoredMessage {
-                    key,
-                    publish,
-                    expires_at: terms.expires_at,
-                    keep_latest: terms.keep_latest,
-                }),
-            });
+        let in_memory = self.front.drain().chain(self.fresh.drain());
+        let waiting = in_memory.filter_map(|(key, it)| match it.state {
+            QueuedState::HandedOver(_) => None,
+            QueuedState::Waits { publish, terms } => Some(StoredMessage {
+                key,
+                publish,
+                expires_at: terms.expires_at,
+                keep_latest: terms.keep_latest,
+            }),
+        });
         waiting.collect()
     }
 
-    pub(crate) fn tokens(&self) -> impl Iterator<Item = &C> {
-        (self.messages.iter())
-            .filter_map(|(_, message)| message.token.as_ref())
-            .chain(self.line.tokens())
-    }
-
-    /// The keys of all of them, in order.
+    /// The keys of all of them, in order, those that the core has from an earlier engine first.
     pub(crate) fn keys(&self) -> impl Iterator<Item = u64> {
-        self.messages.iter().map(|(key, _)| key)
+        (self.restored.keys().copied())
+            .chain(self.front.iter().map(|(key, _)| key))
+            .chain(self.distant.iter().map(|(key, _)| key))
+            .chain(self.fresh.iter().map(|(key, _)| key))
     }
 
     /// The number of the entry by which a message was accepted.
     pub(crate) fn recorded_at(&self, key: u64) -> Option<u64> {
-        Some(self.messages.get(key)?.recorded_at)
+        match self.get(key) {
+            Some(message) => Some(message.recorded_at),
+            None if self.distant.contains(key) => Some(0), // it was on record when it was set aside
+            None => self.restored.get(&key).copied(),
+        }
     }
 
-    /// All messages are in the entry with this number.
+    /// All messages but the distant ones are in the entry with this number.
     pub(crate) fn note_recorded(&mut self, sequence: u64) {
-        for (_, message) in self.messages.iter_mut() {
+        for (_, message) in self.front.iter_mut().chain(self.fresh.iter_mut()) {
             message.recorded_at = sequence;
+        }
+        for recorded_at in self.restored.values_mut() {
+            *recorded_at = sequence;
         }
     }
 
     /// Whether a newer message to the same topic takes the place of this one.
     pub(crate) fn keeps_latest(&self, key: u64) -> bool {
-        self.messages
-            .get(key)
-            .is_some_and(|it| it.latest_of.is_some())
+        self.get(key).is_some_and(|it| it.latest_of.is_some())
     }
 
-    /// The acceptance of each message that the core does not have, as a change for a store.
+    /// The acceptance of each message in memory that the core does not have, as a change for a store.
     pub(crate) fn accepted(&self, now: Instant) -> impl Iterator<Item = SessionChange> {
-        (self.messages.iter()).filter_map(move |(key, message)| match &message.state {
+        (self.in_memory()).filter_map(move |(key, message)| match &message.state {
             QueuedState::HandedOver(_) => None,
             QueuedState::Waits { publish, terms } => Some(SessionChange::Accepted {
                 key,
@@ -460,43 +544,6 @@ impl<C> OutgoingMessages<C> {
                 expires_in: (terms.expires_at).map(|end| end.saturating_duration_since(now)),
                 keep_latest: terms.keep_latest,
             }),
-        })
-    }
-
-    /// The token that waits for a message, if any.
-    pub(crate) fn token(&self, key: u64) -> Option<&C> {
-        self.messages.get(key)?.token.as_ref()
-    }
-
-    /// Takes the token of a message, which stays.
-    pub(crate) fn take_token(&mut self, key: u64) -> Option<C> {
-        self.messages.get_mut(key)?.token.take()
-    }
-
-    /// The messages that somebody waits for, with the numbers of the entries by which they were accepted.
-    pub(crate) fn accepted_at(&self) -> impl Iterator<Item = (u64, u64)> {
-        let messages = self.messages.iter();
-        let awaited = messages.filter(|(_, message)| message.token.is_some());
-        awaited.map(|(key, message)| (key, message.recorded_at))
-    }
-
-    /// Takes the tokens of the messages that `is_taken` names, which stay.
-    pub(crate) fn take_tokens_of(
-        &mut self,
-        is_taken: impl Fn(u64) -> bool,
-    ) -> impl Iterator<Item = (u64, C)> {
-        (self.messages.iter_mut())
-            .filter(move |(key, _)| is_taken(*key))
-            .filter_map(|(key, message)| Some((key, message.token.take()?)))
-    }
-
-    /// Takes the tokens that `is_taken` names, with the keys of their messages, which stay.
-    pub(crate) fn take_tokens(
-        &mut self,
-        mut is_taken: impl FnMut(&C) -> bool,
-    ) -> impl Iterator<Item = (u64, C)> {
-        (self.messages.iter_mut()).filter_map(move |(key, message)| {
-            Some((key, message.token.take_if(|it| is_taken(it))?))
         })
     }
 }

@@ -76,7 +76,8 @@ impl<T: Tokens> Engine<T> {
     }
 
     /// Ends the engine, and returns its session for another one, with the messages of the outgoing queue that are not in the
-    /// session, for [`open_outgoing_queue`](Self::open_outgoing_queue) of that engine.
+    /// session, for [`open_outgoing_queue`](Self::open_outgoing_queue) of that engine. Those whose contents a store alone has are not
+    /// among them.
     ///
     /// [Settle](Self::settle) before, until that returns `false`, and take what is [woken](Self::next_woken): the ends of messages
     /// are lost otherwise, and nobody learns of them. Tokens that are still held are dropped: [take](Self::take_held) them before.
@@ -154,6 +155,10 @@ impl<T: Tokens> Engine<T> {
     /// Ends the messages that have waited too long.
     pub(crate) fn expire_queued(&mut self, now: Instant) {
         while let Some(key) = (self.outgoing.as_ref()).and_then(|queue| queue.first_expired(now)) {
+            self.end_queued(key, Outcome::Expired);
+        }
+        let behind = (self.outgoing.as_mut()).map(|queue| queue.distant.expired(now));
+        for key in behind.unwrap_or_default() {
             self.end_queued(key, Outcome::Expired);
         }
     }
@@ -254,7 +259,8 @@ impl<T: Tokens> Engine<T> {
             return;
         };
         let tokens = queue.take_tokens(|_| true);
-        let woken = tokens.map(|(key, token)| Woken::Call(token, CallEnd::NotStored { key }));
+        let woken =
+            (tokens.into_iter()).map(|(key, token)| Woken::Call(token, CallEnd::NotStored { key }));
         self.woken.extend(woken);
     }
 
@@ -269,7 +275,9 @@ impl<T: Tokens> Engine<T> {
             .map(|(key, _)| key)
             .collect();
         let tokens = queue.take_tokens_of(|key| kept.contains(&key));
-        let woken = tokens.map(|(key, token)| Woken::Call(token, CallEnd::Kept { key }));
+        let woken = tokens
+            .into_iter()
+            .map(|(key, token)| Woken::Call(token, CallEnd::Kept { key }));
         self.woken.extend(woken);
     }
 

@@ -39,6 +39,11 @@ impl<C> StoredWaits<C> {
         self.waits.insert((sequence, key, self.last), token);
     }
 
+    /// All acceptances up to this number are on record.
+    pub(crate) const fn on_record(&self) -> u64 {
+        self.on_record
+    }
+
     /// Whether the acceptance with this number is on record.
     pub(crate) const fn is_on_record(&self, sequence: u64) -> bool {
         sequence <= self.on_record
@@ -105,6 +110,7 @@ impl<T: Tokens> Engine<T> {
             let end = CallEnd::Stored { key };
             self.woken.push_back(Woken::Call(token, end));
         }
+        self.set_aside();
         if self.has_ended() {
             self.release_kept();
         }
@@ -119,17 +125,21 @@ impl<T: Tokens> Engine<T> {
     /// The store cannot put entries of one direction on record any more: see
     /// [`Client::journal_failed`](ferromqtt_proto::Client::journal_failed). It is reported by
     /// [`Fact::StoreFailed`](crate::Fact::StoreFailed), and each token that [waits for its message](Self::await_stored) to be stored
-    /// comes back with [`CallEnd::NotStored`]. The outgoing queue accepts nothing until [`begin_record`](Self::begin_record).
+    /// comes back with [`CallEnd::NotStored`]. The outgoing queue accepts nothing until [`begin_record`](Self::begin_record). Messages whose
+    /// contents the store alone has wait until then; where the failure [is final](crate::OutgoingQueueOptions::failure_is_final) they
+    /// leave the queue, and who waits for one gets [`CallEnd::Kept`].
     pub fn journal_failed(&mut self, direction: Direction) {
         self.core.journal_failed(direction);
         if direction == Direction::Sent {
             self.end_all_stored_waits();
+            self.give_up_distant();
         }
     }
 
     /// Begins the record of one direction again: see
     /// [`Client::begin_record`](ferromqtt_proto::Client::begin_record). The messages that wait in the outgoing queue are among the
-    /// changes, as [accepted](SessionChange::Accepted).
+    /// changes, as [accepted](SessionChange::Accepted), but for [those](Self::distant_messages) whose contents the store alone has:
+    /// it has to keep these.
     pub fn begin_record(
         &mut self,
         now: Instant,

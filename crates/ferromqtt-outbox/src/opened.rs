@@ -1,12 +1,16 @@
 //! From a folder to an engine: what the store has is read, and handed over.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ferromqtt_engine::{Engine, StoredMessage, Tokens};
-use ferromqtt_proto::{CleanStart, JournalEntry, Options, Session, SessionChange, Utf8String};
-use ferromqtt_store::{OpenedStore, StoreError, StoreWaker, StoredPublish};
+use ferromqtt_engine::{DistantMessage, Engine, Tokens};
+use ferromqtt_proto::packet::MESSAGE_OVERHEAD;
+use ferromqtt_proto::{
+    CleanStart, JournalEntry, Options, Session, SessionChange, TopicName, Utf8String,
+};
+use ferromqtt_store::{OpenedStore, StoreError, StoreWaker, StoredInfo};
 
 use crate::identifier::random_identifier;
 use crate::outbox::Outbox;
@@ -19,9 +23,9 @@ pub struct OpenedOutbox {
     client_identifier: Utf8String,
     /// The changes of which the session on record is made, until it is taken.
     changes: Vec<SessionChange>,
-    /// What waits to be sent for the first time.
-    waiting: Vec<StoredPublish>,
-    /// Messages whose bytes are damaged.
+    /// The topics of messages of which only the latest is kept. All else of what waits stays on the disk until it is its turn.
+    latest: BTreeMap<u64, TopicName>,
+    /// Those of them whose bytes are damaged.
     lost: Vec<u64>,
 }
 
@@ -39,16 +43,15 @@ impl OpenedOutbox {
         };
         store.claim(&identifier)?;
         let changes = store.session_changes()?;
-        // One that is on the wire, or was, is in the session.
-        let waits = store
-            .messages()
-            .filter(|it| it.sent.is_none() && it.quarantine.is_none());
-        let keys: Vec<_> = waits.map(|it| it.key).collect();
-        let mut waiting = Vec::with_capacity(keys.len());
+        let keeps_latest = |it: &StoredInfo| waits(it) && it.latest_of.is_some();
+        let keys: Vec<_> = (store.messages().filter(keeps_latest))
+            .map(|it| it.key)
+            .collect();
+        let mut latest = BTreeMap::new();
         let mut lost = Vec::new();
         for key in keys {
             match store.read(key) {
-                Some(Ok(message)) => waiting.push(message),
+                Some(Ok(message)) => _ = latest.insert(key, message.publish.topic),
                 Some(Err(_)) => lost.push(key),
                 None => {}
             }
@@ -59,7 +62,7 @@ impl OpenedOutbox {
             outbox,
             client_identifier,
             changes,
-            waiting,
+            latest,
             lost,
         })
     }
@@ -137,9 +140,14 @@ impl OpenedOutbox {
         wake: StoreWaker,
     ) -> Result<RunningOutbox, StoreError> {
         let wall = self.store.now();
-        let queue = self.outbox.queue_options();
-        let stored = self.waiting.into_iter();
-        engine.open_outgoing_queue(queue, stored.map(|it| stored_message(it, now, wall)));
+        let mut latest = self.latest;
+        let messages = self.store.messages().filter(waits);
+        let messages = messages.filter_map(|it| {
+            let latest_of = latest.remove(&it.key);
+            let is_lost = it.latest_of.is_some() && latest_of.is_none();
+            (!is_lost).then(|| distant_message(&it, latest_of, now, wall))
+        });
+        engine.open_distant_queue(self.outbox.queue_options(), messages);
         Self::run(self.store, self.lost, wake)
     }
 
@@ -164,13 +172,24 @@ fn whole_seconds(time: Duration) -> u32 {
     u32::try_from(seconds).unwrap_or(u32::MAX).min(u32::MAX - 1)
 }
 
+/// Whether it waits to be sent for the first time: one that is on the wire, or was, is in the session.
+const fn waits(message: &StoredInfo) -> bool {
+    message.sent.is_none() && message.quarantine.is_none()
+}
+
 /// `wall` is the time now by the store's clock, in milliseconds since 1970.
-fn stored_message(message: StoredPublish, now: Instant, wall: u64) -> StoredMessage {
+fn distant_message(
+    message: &StoredInfo,
+    latest_of: Option<TopicName>,
+    now: Instant,
+    wall: u64,
+) -> DistantMessage {
     let left = |end: u64| Duration::from_millis(end.saturating_sub(wall));
-    StoredMessage {
+    DistantMessage {
         key: message.key,
+        // Rather too little than too much: a queue that was full must not drop messages when it is opened.
+        size: MESSAGE_OVERHEAD.saturating_add(message.contents_size()),
         expires_at: (message.expires_at).and_then(|end| now.checked_add(left(end))),
-        keep_latest: message.keep_latest,
-        publish: message.publish,
+        latest_of,
     }
 }

@@ -34,6 +34,7 @@ pub struct Outbox {
     max_age: Option<Duration>,
     quarantines: bool,
     sync: StoreSync,
+    window: OutgoingLimits,
 }
 
 impl Outbox {
@@ -49,6 +50,11 @@ impl Outbox {
             max_age: Some(7 * DAY),
             quarantines: true,
             sync: StoreSync::Always,
+            // Larger than what a busy program has underway, which is then read back from the disk only after a stall.
+            window: OutgoingLimits {
+                messages: Some(8_000),
+                bytes: Some(8 << 20),
+            },
         }
     }
 
@@ -60,8 +66,8 @@ impl Outbox {
         self
     }
 
-    /// How many bytes its messages take at most, as topics, payloads, properties and 128 bytes each; `None` is no limit. They are
-    /// held in memory too. On the disk they take at most a third more, and 20 MiB. Default: 64 MiB.
+    /// How many bytes its messages take at most, as topics, payloads, properties and 128 bytes each; `None` is no limit. On the disk
+    /// they take at most a third more, and 20 MiB. Those in memory have a [bound](Self::window) of their own. Default: 64 MiB.
     #[must_use]
     pub fn max_bytes(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.limits.bytes = bytes.into();
@@ -91,6 +97,15 @@ impl Outbox {
     #[must_use]
     pub const fn quarantine(mut self, quarantines: bool) -> Self {
         self.quarantines = quarantines;
+        self
+    }
+
+    /// How many of the messages on record that wait are in memory, and how many bytes of them, beside the 1,000 messages or 4 MiB that
+    /// are next; the others are read from the disk when their turn comes. One is in memory in any case. Each of the others takes about
+    /// 60 bytes, and with `keep_latest` its topic. Default: 8,000 messages, and 8 MiB.
+    #[must_use]
+    pub const fn window(mut self, window: OutgoingLimits) -> Self {
+        self.window = window;
         self
     }
 
@@ -130,6 +145,7 @@ impl Outbox {
                 messages: Some(1_000),
                 bytes: Some(4 << 20),
             },
+            window: self.window,
             outlives_connection: true,
             max_age: self.max_age,
             quarantines: self.quarantines,

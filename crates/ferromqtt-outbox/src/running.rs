@@ -9,8 +9,8 @@ use std::time::Instant;
 use ferromqtt_engine::{Engine, Fact, MessageTerms, Tokens};
 use ferromqtt_proto::{Direction, Outcome, SessionChange};
 use ferromqtt_store::{
-    EndedHow, FetchRequest, Store, StoreChange, StoreCommand, StoreEntry, StoreEvent, StoreMarks,
-    SubmitError,
+    EndedHow, FetchRequest, FetchedMessage, ReadError, Store, StoreChange, StoreCommand,
+    StoreEntry, StoreEvent, StoreMarks, SubmitError,
 };
 
 use crate::stats::OutboxStats;
@@ -31,6 +31,15 @@ pub struct RunningOutbox {
     is_closing: bool,
     /// Messages in quarantine that somebody wants to be sent again, to be read from the store.
     retries: Vec<u64>,
+    /// What the store is reading, if anything.
+    reads: Option<Reads>,
+}
+
+/// What the store has been asked for.
+enum Reads {
+    /// Messages of the queue whose turn comes, by their keys.
+    Next(Vec<u64>),
+    Retries,
 }
 
 impl RunningOutbox {
@@ -46,6 +55,7 @@ impl RunningOutbox {
             has_failed: false,
             is_closing: false,
             retries: Vec::new(),
+            reads: None,
         }
     }
 
@@ -61,6 +71,7 @@ impl RunningOutbox {
             self.hear(engine, now);
         }
         self.submit(engine);
+        self.fetch(engine);
         engine.hold_queue(!self.behind.is_empty() || self.marks.full.is_some());
         woken
     }
@@ -75,12 +86,14 @@ impl RunningOutbox {
         }
     }
 
-    /// Whether the store is about to say that it has written something, or that it is closed: a clock that jumps has to wait for
-    /// that. Not while it waits for space.
+    /// Whether the store is about to say that it has written or read something, or that it is closed: a clock that jumps has to wait
+    /// for that. Not while it waits for space to write.
     pub const fn is_writing(&self) -> bool {
         let closes = self.is_closing && !self.marks.closed;
         let writes = self.submitted > self.marks.on_record;
-        (writes || closes) && self.marks.full.is_none() && !self.has_failed
+        let reads = self.reads.is_some() && !self.is_closing;
+        let waits_for_space = self.marks.full.is_some();
+        ((writes || closes) && !waits_for_space || reads) && !self.has_failed
     }
 
     /// Closes the store, once no connection follows: what has changed is written before. Returns whether that is done, so that
@@ -130,7 +143,13 @@ impl RunningOutbox {
         for event in self.store.take_events() {
             self.on_event(engine, event);
         }
-        self.send_again(engine, now);
+        if let Some(fetched) = self.store.take_fetched() {
+            match self.reads.take() {
+                Some(Reads::Next(asked)) => self.hand_over(engine, &asked, fetched),
+                Some(Reads::Retries) => self.send_again(engine, now, fetched),
+                None => {}
+            }
+        }
     }
 
     fn on_event<T: Tokens>(&mut self, engine: &mut Engine<T>, event: StoreEvent) {
@@ -138,9 +157,7 @@ impl RunningOutbox {
             StoreEvent::Damaged(damage) => engine.report_store(Fact::StoreDamaged {
                 damage: damage.to_string().into(),
             }),
-            StoreEvent::MessageLost { key } => engine.report_store(Fact::StoreDamaged {
-                damage: format!("the bytes of message {key} are damaged, and it is lost").into(),
-            }),
+            StoreEvent::MessageLost { key } => engine.report_store(lost(key)),
             StoreEvent::Command(StoreCommand::Retry(key)) if !engine.holds_outgoing(key) => {
                 self.retries.push(key);
             }
@@ -155,9 +172,63 @@ impl RunningOutbox {
         }
     }
 
-    /// Reads messages in quarantine that are to be sent again, and accepts those that have come under new keys.
-    fn send_again<T: Tokens>(&mut self, engine: &mut Engine<T>, now: Instant) {
-        for read in self.store.take_fetched().into_iter().flatten() {
+    /// Asks the store for messages, one request at a time: for those whose turn comes, and then for those that are to be sent again.
+    fn fetch<T: Tokens>(&mut self, engine: &Engine<T>) {
+        if self.reads.is_some() || self.has_failed || self.is_closing {
+            return;
+        }
+        let next = engine.next_fetch();
+        let (keys, reads) = match (next.is_empty(), self.retries.is_empty()) {
+            (false, _) => (next.clone(), Reads::Next(next)),
+            (true, false) => (self.retries.clone(), Reads::Retries),
+            (true, true) => return,
+        };
+        if self.store.fetch(FetchRequest::Keys(keys)) {
+            if let Reads::Retries = reads {
+                self.retries.clear();
+            }
+            self.reads = Some(reads);
+        }
+    }
+
+    /// Gives the engine messages whose turn comes. One that cannot be read ends, as it would be in the way forever.
+    fn hand_over<T: Tokens>(
+        &mut self,
+        engine: &mut Engine<T>,
+        asked: &[u64],
+        fetched: Vec<FetchedMessage>,
+    ) {
+        let mut fetched = fetched.into_iter().peekable();
+        let mut unread = Vec::new();
+        let messages = asked.iter().map(|&key| {
+            let is_next = |read: &FetchedMessage| match read {
+                Ok(message) => message.key == key,
+                Err((of, _)) => *of == key,
+            };
+            match fetched.next_if(is_next) {
+                Some(Ok(message)) => (key, Some(message.publish)),
+                Some(Err((_, ReadError::Disk(_)))) => {
+                    unread.push(key);
+                    (key, None)
+                }
+                _ => (key, None),
+            }
+        });
+        engine.put_fetched(messages);
+        for key in unread {
+            self.behind.push_back(ended(key, EndedHow::Damaged)); // a damaged one has been ended by the store
+            engine.report_store(lost(key));
+        }
+    }
+
+    /// Accepts messages in quarantine that are to be sent again, under new keys.
+    fn send_again<T: Tokens>(
+        &mut self,
+        engine: &mut Engine<T>,
+        now: Instant,
+        fetched: Vec<FetchedMessage>,
+    ) {
+        for read in fetched {
             let Ok(message) = read else {
                 continue; // the store has ended it, and says so
             };
@@ -172,12 +243,6 @@ impl RunningOutbox {
                 self.take_changes(engine); // its acceptance comes first: a crash between the two keeps both
                 self.behind
                     .push_back(ended(message.key, EndedHow::Requeued));
-            }
-        }
-        if !self.retries.is_empty() {
-            let keys = std::mem::take(&mut self.retries);
-            if !self.store.fetch(FetchRequest::Keys(keys.clone())) {
-                self.retries = keys;
             }
         }
     }
@@ -211,6 +276,7 @@ impl RunningOutbox {
 
     fn fail<T: Tokens>(&mut self, engine: &mut Engine<T>) {
         self.behind.clear();
+        self.reads = None;
         if std::mem::replace(&mut self.has_failed, true) {
             return;
         }
@@ -225,6 +291,12 @@ impl fmt::Debug for RunningOutbox {
             .field("marks", &self.marks)
             .field("behind", &self.behind.len())
             .finish_non_exhaustive()
+    }
+}
+
+fn lost(key: u64) -> Fact {
+    Fact::StoreDamaged {
+        damage: format!("the bytes of message {key} are damaged, and it is lost").into(),
     }
 }
 

@@ -10,12 +10,13 @@ use ferromqtt_engine::{
     QueueSubmission, Tokens, Woken,
 };
 use ferromqtt_proto::{
-    CleanStart, Direction, InvalidPublish, Options, Outcome, OutgoingPolicy, Publish, QoS,
-    Reconnect, Session, SessionChange,
+    CleanStart, Direction, InvalidPublish, Options, Outcome, OutgoingLimits, OutgoingPolicy,
+    Publish, QoS, Reconnect, Session, SessionChange,
 };
 use ferromqtt_store::{
-    DiskError, DiskOperation, EndedHow, FetchRequest, FetchedMessage, Store, StoreChange,
-    StoreCommand, StoreEntry, StoreError, StoreEvent, StoreMarks, StoreStats, SubmitError,
+    DiskError, DiskOperation, EndedHow, FetchRequest, FetchedMessage, ReadError, Store,
+    StoreChange, StoreCommand, StoreEntry, StoreError, StoreEvent, StoreMarks, StoreStats,
+    StoredPublish, SubmitError,
 };
 
 use crate::running::RunningOutbox;
@@ -31,6 +32,7 @@ impl Tokens for Names {
 #[derive(Default)]
 struct Played {
     taken: Vec<StoreEntry>,
+    tickets: u64,
     refuses: Option<SubmitError>,
     marks: StoreMarks,
     events: Vec<StoreEvent>,
@@ -54,7 +56,8 @@ impl Store for PlayedStore {
             return Err((Box::new(entry), refusal.clone()));
         }
         played.taken.push(entry);
-        Ok(played.taken.len() as u64)
+        played.tickets += 1;
+        Ok(played.tickets)
     }
 
     fn marks(&self) -> StoreMarks {
@@ -62,8 +65,12 @@ impl Store for PlayedStore {
     }
 
     fn fetch(&self, request: FetchRequest) -> bool {
-        self.get().asked = Some(request);
-        true
+        let mut played = self.get();
+        let is_free = played.asked.is_none() && played.fetched.is_none();
+        if is_free {
+            played.asked = Some(request);
+        }
+        is_free
     }
 
     fn take_fetched(&self) -> Option<Vec<FetchedMessage>> {
@@ -94,6 +101,59 @@ struct World {
 
 impl World {
     fn new(policy: OutgoingPolicy) -> Self {
+        Self::with_queue(OutgoingQueueOptions {
+            policy,
+            ..OutgoingQueueOptions::default()
+        })
+    }
+
+    /// One in whose memory two messages wait with their contents, and that has five, the last three of which are in the store alone.
+    /// Returns their keys.
+    fn with_distant_messages() -> (Self, Vec<u64>) {
+        let mut world = Self::with_queue(OutgoingQueueOptions {
+            window: OutgoingLimits {
+                messages: Some(2),
+                bytes: None,
+            },
+            failure_is_final: true,
+            ..OutgoingQueueOptions::default()
+        });
+        let names = ["0", "1", "2", "3", "4"];
+        let keys = names.map(|name| world.enqueue(name).unwrap());
+        world.settle();
+        world.write();
+        assert!(
+            world
+                .engine
+                .distant_messages()
+                .eq(keys[2..].iter().copied())
+        );
+        (world, keys.to_vec())
+    }
+
+    /// The two first messages leave. Returns what the store is asked for.
+    fn run_low(&mut self, keys: &[u64]) -> Option<FetchRequest> {
+        assert_eq!(self.store.get().asked, None);
+        assert!(!self.outbox.is_writing());
+        keys[..2]
+            .iter()
+            .for_each(|key| _ = self.engine.drop_queued(*key));
+        self.settle();
+        self.write();
+        assert!(self.outbox.is_writing(), "it is reading");
+        self.store.get().asked.take()
+    }
+
+    /// The store answers. Returns what came of it.
+    fn answer(
+        &mut self,
+        fetched: Vec<FetchedMessage>,
+    ) -> (Vec<(&'static str, CallEnd)>, Vec<Fact>) {
+        self.store.get().fetched = Some(fetched);
+        self.wake()
+    }
+
+    fn with_queue(queue: OutgoingQueueOptions) -> Self {
         let mut options = Options::default();
         options.client_identifier = "pump-7".try_into().unwrap();
         options.clean_start = CleanStart::Never;
@@ -109,10 +169,6 @@ impl World {
             restarts: false,
         };
         let mut engine = Engine::new(options, Session::default(), 1, of_engine).unwrap();
-        let queue = OutgoingQueueOptions {
-            policy,
-            ..OutgoingQueueOptions::default()
-        };
         engine.open_outgoing_queue(queue, []);
         let now = Instant::now();
         engine.start(now);
@@ -167,6 +223,7 @@ impl World {
         };
         (played.marks.sent, played.marks.received) =
             (last(Direction::Sent), last(Direction::Received));
+        played.marks.on_record = played.tickets;
         drop(played);
         self.wake()
     }
@@ -327,7 +384,7 @@ fn a_message_of_the_quarantine_is_accepted_again_before_it_ends_there() {
     world.wake();
     let asked = world.store.get().asked.take();
     assert_eq!(asked, Some(FetchRequest::Keys(vec![7])));
-    let message = ferromqtt_store::StoredPublish::new(7, publish("again"));
+    let message = StoredPublish::new(7, publish("again"));
     world.store.get().fetched = Some(vec![Ok(message)]);
     world.wake();
     let taken = world.taken();
@@ -380,4 +437,90 @@ fn what_is_on_record_when_the_store_closes_is_kept() {
     assert!(world.outbox.close(&mut world.engine, world.now));
     let (ends, _) = world.settle();
     assert_eq!(ends, [("first", CallEnd::Kept { key })]);
+}
+
+fn read(key: u64) -> FetchedMessage {
+    Ok(StoredPublish::new(key, publish("fetched")))
+}
+
+#[test]
+fn messages_are_fetched_when_those_in_memory_run_low() {
+    let (mut world, keys) = World::with_distant_messages();
+    let asked = world.run_low(&keys);
+    assert_eq!(asked, Some(FetchRequest::Keys(keys[2..4].to_vec())));
+    let (ends, facts) = world.answer(vec![read(keys[2]), read(keys[3])]);
+    assert_eq!((ends.len(), facts.len()), (0, 0));
+    assert!(world.engine.distant_messages().eq([keys[4]]));
+    assert!(!world.outbox.is_writing());
+    assert_eq!(world.store.get().asked, None, "there are enough of them");
+}
+
+#[test]
+fn a_message_that_ends_while_it_is_read_is_not_there_again() {
+    let (mut world, keys) = World::with_distant_messages();
+    world.run_low(&keys);
+    assert!(world.engine.drop_queued(keys[2]));
+    let (ends, _) = world.answer(vec![read(keys[2]), read(keys[3])]);
+    assert_eq!(ends, [("2", CallEnd::Completed(Outcome::Dropped))]);
+    assert_eq!(world.engine.queued().0, 2);
+}
+
+#[test]
+fn messages_that_cannot_be_read_end_and_are_reported() {
+    let (mut world, keys) = World::with_distant_messages();
+    world.run_low(&keys);
+    world.taken();
+    let error = std::io::Error::from(std::io::ErrorKind::Other);
+    let failed = DiskError::new(DiskOperation::Read, Some(1), &error);
+    let damaged = StoreEvent::MessageLost { key: keys[2] };
+    world.store.get().events.push(damaged); // the store has ended it
+    let (ends, facts) = world.answer(vec![
+        Err((keys[2], ReadError::Damaged)),
+        Err((keys[3], ReadError::Disk(failed))),
+    ]);
+    let lost = [("2", 2), ("3", 3)].map(|(name, at)| (name, CallEnd::NotStored { key: keys[at] }));
+    assert_eq!(ends, lost);
+    let reported = facts
+        .iter()
+        .filter(|it| matches!(it, Fact::StoreDamaged { .. }));
+    assert_eq!(reported.count(), 2);
+    let ended = StoreChange::Ended {
+        key: keys[3],
+        how: EndedHow::Damaged,
+    };
+    assert_eq!(world.taken(), [ended]);
+    assert_eq!(world.engine.queued().0, 1);
+    let next = world.store.get().asked.take();
+    assert_eq!(next, Some(FetchRequest::Keys(vec![keys[4]])));
+}
+
+#[test]
+fn a_disk_that_fails_while_messages_are_read_keeps_them_for_the_next_engine() {
+    let (mut world, keys) = World::with_distant_messages();
+    world.run_low(&keys);
+    let error = std::io::Error::from(std::io::ErrorKind::Other);
+    let error = DiskError::new(DiskOperation::Sync, None, &error);
+    let path = "outbox".into();
+    world.store.get().marks.failure = Some(StoreError::Disk { path, error });
+    let (ends, _) = world.wake();
+    let kept = [("2", 2), ("3", 3), ("4", 4)];
+    let kept = kept.map(|(name, at)| (name, CallEnd::Kept { key: keys[at] }));
+    assert_eq!(ends, kept);
+    assert!(!world.outbox.is_writing());
+    assert_eq!(world.engine.queued().0, 0);
+}
+
+#[test]
+fn a_message_of_the_quarantine_waits_until_others_have_been_read() {
+    let (mut world, keys) = World::with_distant_messages();
+    world.run_low(&keys);
+    let retry = StoreEvent::Command(StoreCommand::Retry(1_007));
+    world.store.get().events.push(retry);
+    world.wake();
+    assert_eq!(world.store.get().asked, None, "an answer is to come");
+    world.answer(vec![read(keys[2]), read(keys[3])]);
+    let asked = world.store.get().asked.take();
+    assert_eq!(asked, Some(FetchRequest::Keys(vec![1_007])));
+    world.answer(vec![read(1_007)]);
+    assert_eq!(world.engine.queued().0, 4);
 }

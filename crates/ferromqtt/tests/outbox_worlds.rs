@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use ferromqtt::testing::TestBroker;
 use ferromqtt::{
-    Connection, Messages, Options, Outbox, PublishError, QoS, Receipt, Reconnect, Server,
+    Connection, Messages, Options, Outbox, OutgoingLimits, PublishError, QoS, Receipt, Reconnect,
+    Server,
 };
 use ferromqtt_store::{StoreReader, StoreStats};
 use tokio::io::{DuplexStream, copy_bidirectional, duplex};
@@ -133,6 +134,18 @@ impl World {
         self.folder.join(self.lives.to_string())
     }
 
+    /// Mostly one with few messages in memory: the others are read from the disk when their turn comes.
+    fn narrow_outbox(&mut self) -> Outbox {
+        let outbox = Outbox::new(self.outbox());
+        match self.chance.below(5) {
+            0 => outbox,
+            messages => outbox.window(OutgoingLimits {
+                messages: usize::try_from(messages).ok(),
+                bytes: None,
+            }),
+        }
+    }
+
     async fn begin(&mut self) -> Life {
         let cuts = watch::Sender::new(0);
         let is_dead = Arc::new(AtomicBool::new(false));
@@ -150,7 +163,7 @@ impl World {
             .client_identifier("program")
             .reconnect(soon)
             .transport(transport)
-            .outbox(Outbox::new(self.outbox()));
+            .outbox(self.narrow_outbox());
         if self.chance.is(50) {
             options = options.max_in_flight(1 + u16::try_from(self.chance.below(4)).unwrap());
         }

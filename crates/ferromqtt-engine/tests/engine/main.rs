@@ -3,6 +3,7 @@
 mod authentication;
 mod calls;
 mod capacity;
+mod distant_queue;
 mod failures;
 mod held;
 mod lasting;

@@ -31,6 +31,7 @@ const fn bounded(limit: usize, policy: OutgoingPolicy) -> OutgoingQueueOptions {
             messages: Some(100),
             bytes: None,
         },
+        window: OutgoingLimits::NONE,
         outlives_connection: false,
         max_age: None,
         quarantines: false,

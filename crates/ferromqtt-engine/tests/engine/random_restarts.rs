@@ -93,6 +93,10 @@ impl RestartPlay {
         world.store.queue = OutgoingQueueOptions {
             limits: limits(number(&mut random, 20)),
             ahead: limits(ahead),
+            window: match random.chance(3) {
+                true => OutgoingLimits::NONE,
+                false => limits(number(&mut random, 4)),
+            },
             policy: [
                 OutgoingPolicy::Refuse,
                 OutgoingPolicy::Wait,

@@ -6,7 +6,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use ferromqtt_engine::{OutgoingQueueOptions, StoredMessage};
-use ferromqtt_proto::{Direction, JournalEntry, Session, SessionChange, Utf8String};
+use ferromqtt_proto::{Direction, JournalEntry, Publish, Session, SessionChange, Utf8String};
 
 pub(crate) const DIRECTIONS: [Direction; 2] = [Direction::Sent, Direction::Received];
 
@@ -73,23 +73,45 @@ impl Store {
         row.begins = None;
     }
 
-    /// The row works again, and begins with these changes, which are to be written.
+    /// The row works again, and begins with these changes, which are to be written. It keeps the acceptances of the messages `kept`.
     pub(crate) fn begin(
         &mut self,
         direction: Direction,
         sequence: u64,
         changes: Vec<SessionChange>,
+        kept: &BTreeSet<u64>,
     ) {
         let row = self.row_mut(direction);
         row.has_failed = false;
         row.last = sequence;
         row.unwritten.clear();
+        let is_kept = |entry: &&JournalEntry| match &entry.change {
+            SessionChange::Accepted { key, .. } => kept.contains(key),
+            _ => false,
+        };
+        let kept = row.on_record.iter().filter(is_kept).cloned();
         let entries = changes.into_iter().map(|change| JournalEntry {
             sequence,
             change,
             holds: true,
         });
-        row.begins = Some(entries.collect());
+        row.begins = Some(kept.chain(entries).collect());
+    }
+
+    /// The contents of a message that was accepted, on record, and has not ended there.
+    pub(crate) fn publish(&self, key: u64) -> Option<Publish> {
+        let publish = self
+            .sent
+            .on_record
+            .iter()
+            .rev()
+            .find_map(|entry| match &entry.change {
+                SessionChange::Accepted {
+                    key: of, publish, ..
+                } if *of == key => Some(publish.clone()),
+                _ => None,
+            });
+        publish.filter(|_| !self.is_finished(key))
     }
 
     /// Puts all of a row on record, unless it lags. Returns the number of the last entry, if that is news.
@@ -171,7 +193,7 @@ impl Store {
         &self.accepted
     }
 
-    /// The messages that have not ended. They may wait as long as when they were accepted: this store has no wall clock.
+    /// The messages that have not ended, in the order of their keys. They may wait as long as when they were accepted: this store has no wall clock.
     pub(crate) fn messages(&self, now: Instant) -> Vec<StoredMessage> {
         let accepted = (self.sent.on_record.iter()).filter_map(|entry| match &entry.change {
             SessionChange::Accepted {
@@ -187,7 +209,9 @@ impl Store {
             }),
             _ => None,
         });
-        accepted.filter(|it| !self.is_finished(it.key)).collect()
+        let mut messages: Vec<_> = accepted.filter(|it| !self.is_finished(it.key)).collect();
+        messages.sort_by_key(|it| it.key); // not in a record that has begun again
+        messages
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use ferromqtt_engine::{
-    Ask, CallEnd, CallId, Engine, EngineOptions, Fact, LinkId, LinkRequest, MessageTerms,
-    PublishRefusal, Purpose, QueueSubmission, ReaderId, Reply, StoredMessage, Submission, Tokens,
-    Woken, at_once,
+    Ask, CallEnd, CallId, DistantMessage, Engine, EngineOptions, Fact, LinkId, LinkRequest,
+    MessageTerms, PublishRefusal, Purpose, QueueSubmission, ReaderId, Reply, StoredMessage,
+    Submission, Tokens, Woken, at_once,
 };
 use ferromqtt_proto::{
     Direction, Message, Options, Outcome, OutgoingLimits, Properties, Publish, QoS, QueueId,
@@ -67,6 +67,10 @@ pub(crate) struct World<const RESERVES: bool = false> {
     of_engine: EngineOptions,
     /// What keeps the session and the outgoing queue, with a journal.
     pub(crate) store: Store,
+    /// The messages that it is reading, which it does not while it [lags](crate::store::StoreRow::lags).
+    reads: Option<Vec<u64>>,
+    /// Messages whose bytes it has lost.
+    pub(crate) damaged: BTreeSet<u64>,
 }
 
 pub(crate) fn options() -> Options {
@@ -130,6 +134,8 @@ impl<const RESERVES: bool> World<RESERVES> {
             of_core,
             of_engine: engine_options,
             store: Store::default(),
+            reads: None,
+            damaged: BTreeSet::new(),
             engine,
             broker: Broker::new(broker),
             now,
@@ -194,6 +200,7 @@ impl<const RESERVES: bool> World<RESERVES> {
         }
         let mut busy = self.write();
         busy |= self.record();
+        busy |= self.fetch();
         busy |= self.engine.settle(self.now);
         busy |= self.take_woken();
         busy |= self.connector();
@@ -240,6 +247,34 @@ impl<const RESERVES: bool> World<RESERVES> {
         any
     }
 
+    /// The store reads the messages whose turn comes.
+    fn fetch(&mut self) -> bool {
+        let row = self.store.row(Direction::Sent);
+        if row.has_failed {
+            self.reads = None;
+            return false;
+        }
+        if self.reads.is_none() {
+            let next = self.engine.next_fetch();
+            self.reads = (!next.is_empty()).then_some(next);
+        }
+        if row.lags {
+            return false;
+        }
+        let Some(keys) = self.reads.take() else {
+            return false;
+        };
+        let (store, damaged) = (&self.store, &self.damaged);
+        let read = |key| store.publish(key).filter(|_| !damaged.contains(&key));
+        (self.engine).put_fetched(keys.into_iter().map(|key| (key, read(key))));
+        true
+    }
+
+    /// How many messages of the outgoing queue have their contents in the store alone.
+    pub(crate) fn distant(&self) -> usize {
+        self.engine.distant_messages().count()
+    }
+
     /// The store of a direction fails.
     pub(crate) fn fail_store(&mut self, direction: Direction) {
         self.take_entries();
@@ -251,7 +286,8 @@ impl<const RESERVES: bool> World<RESERVES> {
     pub(crate) fn mend_store(&mut self, direction: Direction) {
         self.take_entries();
         let (sequence, changes) = self.engine.begin_record(self.now, direction);
-        self.store.begin(direction, sequence, changes);
+        let kept = self.engine.distant_messages().collect();
+        self.store.begin(direction, sequence, changes, &kept);
     }
 
     /// The process ends at this moment, and begins again with what is on record. Its tokens are gone with it.
@@ -259,7 +295,14 @@ impl<const RESERVES: bool> World<RESERVES> {
         self.store.lose_unwritten();
         let session = self.store.session(self.of_core.client_identifier.clone());
         let messages = self.store.messages(self.now);
-        self.begin_again(session, messages);
+        self.begin_again(session, Vec::new());
+        let distant = messages.into_iter().map(|it| DistantMessage {
+            key: it.key,
+            size: 100, // the store knows that of its record
+            expires_at: it.expires_at,
+            latest_of: it.keep_latest.then_some(it.publish.topic),
+        });
+        (self.engine).open_distant_queue(self.store.queue, distant);
     }
 
     /// The program ends as it should, and begins again. Its tokens have come back.
@@ -269,7 +312,10 @@ impl<const RESERVES: bool> World<RESERVES> {
         self.take_woken();
         let successor = self.engine_with(Session::default());
         let former = std::mem::replace(&mut self.engine, successor);
-        let (session, messages) = former.into_session();
+        let distant: BTreeSet<_> = former.distant_messages().collect();
+        let (session, mut messages) = former.into_session();
+        let of_store = self.store.messages(self.now).into_iter();
+        messages.extend(of_store.filter(|it| distant.contains(&it.key)));
         self.begin_again(session, messages);
     }
 
@@ -279,6 +325,7 @@ impl<const RESERVES: bool> World<RESERVES> {
 
     fn begin_again(&mut self, session: Session, messages: Vec<StoredMessage>) {
         self.engine = self.engine_with(session);
+        self.reads = None;
         (self.engine).open_outgoing_queue(self.store.queue, messages);
         if let Some(wire) = self.wire.take() {
             self.broker.closed(self.now, wire.connection);

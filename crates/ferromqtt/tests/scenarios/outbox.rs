@@ -6,8 +6,8 @@ use std::time::Duration;
 use ferromqtt::testing::{BrokerOptions, TestBroker};
 use ferromqtt::{
     CleanStart, Client, ConnectError, Connection, InvalidPublish, Messages, Options, Outbox,
-    OutgoingPolicy, ProtocolVersion, PublishError, QoS, QuarantineReason, Receipt, Reconnect,
-    StoreError,
+    OutgoingLimits, OutgoingPolicy, ProtocolVersion, PublishError, QoS, QuarantineReason, Receipt,
+    Reconnect, StoreError,
 };
 use ferromqtt_proto::packet::{Packet, PacketType};
 use tokio::time::sleep;
@@ -437,6 +437,87 @@ async fn without_an_outbox_nothing_is_stored_and_that_is_said() {
         assert_eq!(receipt.stored().await.unwrap_err(), PublishError::NoOutbox);
         assert_eq!(client.outbox_stats(), None);
         receipt.await.unwrap();
+        connection.disconnect().await.unwrap();
+    })
+    .await;
+}
+
+fn narrow(outbox: Outbox) -> Outbox {
+    outbox.window(OutgoingLimits {
+        messages: Some(4),
+        bytes: None,
+    })
+}
+
+#[tokio::test]
+async fn messages_that_are_only_on_the_disk_are_sent_in_their_order_with_those_that_come_later() {
+    in_time(async {
+        let folder = Folder::new("window");
+        let numbers: Vec<String> = (0..300).map(|number| number.to_string()).collect();
+        let (before, later) = numbers.split_at(200);
+        let connection = offline(narrow(folder.outbox())).await;
+        let mut last = None;
+        let client = connection.client();
+        for number in before {
+            let publish = client.publish("t", number.clone());
+            last = Some(publish.qos(AT_LEAST_ONCE).enqueue().await.unwrap());
+        }
+        last.unwrap().stored().await.unwrap();
+        connection.disconnect().await.unwrap();
+
+        let broker = TestBroker::new();
+        let (_listening, mut messages) = listen(&broker).await;
+        let options = options(&broker, narrow(folder.outbox()));
+        let connection = Connection::start(options).await.unwrap();
+        let client = connection.client();
+        let mut receipts = Vec::new();
+        for number in later {
+            let publish = client.publish("t", number.clone());
+            receipts.push(publish.qos(AT_LEAST_ONCE).enqueue().await.unwrap());
+        }
+        assert_eq!(texts(&mut messages, numbers.len()).await, numbers);
+        for receipt in receipts {
+            receipt.await.unwrap();
+        }
+        connection.disconnect().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_damaged_on_the_disk_is_left_out_when_its_turn_comes() {
+    in_time(async {
+        let folder = Folder::new("damage");
+        let connection = offline(folder.outbox()).await;
+        let client = connection.client();
+        for number in 0..20 {
+            let payload = format!("message {number};");
+            let publish = client.publish("t", payload);
+            let receipt = publish.qos(AT_LEAST_ONCE).enqueue().await.unwrap();
+            receipt.stored().await.unwrap(); // so it has a frame of its own
+        }
+        connection.disconnect().await.unwrap();
+        let file = folder.0.join("00000001.log");
+        let mut bytes = std::fs::read(&file).unwrap();
+        let text = b"message 7;";
+        let at = bytes.windows(text.len()).position(|it| it == text).unwrap();
+        bytes[at] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+
+        let broker = TestBroker::new();
+        let (_listening, mut messages) = listen(&broker).await;
+        let options = options(&broker, narrow(folder.outbox()));
+        let connection = Connection::open(options).await.unwrap();
+        let expected = (0..20).filter(|number| *number != 7);
+        let expected: Vec<_> = expected
+            .map(|number| format!("message {number};"))
+            .collect();
+        assert_eq!(texts(&mut messages, 19).await, expected);
+        let client = connection.client();
+        while client.outbox_stats().unwrap().messages > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(client.outbox_stats().unwrap().counters.damaged, 1);
         connection.disconnect().await.unwrap();
     })
     .await;
