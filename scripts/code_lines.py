@@ -161,7 +161,7 @@ _TLS = (f"{RUST}/transport/tls",)
 
 PARTS = (
     Part("core", 17_406, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 5_784, ("crates/ferromqtt-engine/src",)),
+    Part("engine", 5_786, ("crates/ferromqtt-engine/src",)),
     Part("recordings", 1_734, ("crates/ferromqtt-recording/src",)),
     Part("outbox", 575, ("crates/ferromqtt-outbox/src",)),
     Part("store", 4_518, ("crates/ferromqtt-store/src",)),

@@ -35,8 +35,8 @@ class Outbox:
         maxsize: How many messages it holds at most, those included that are on their way; None for
             no limit. Messages in quarantine do not count.
         maxbytes: How many bytes they take at most: topics, payloads and properties, and 128 bytes
-            for each message. They are held in memory too. On the disk they take at most a third
-            more, and 20 MiB. None for no limit.
+            for each message. On the disk they take at most a third more, and 20 MiB; in memory
+            are the next ones, 12 MiB at most, and 60 bytes of each other one. None for no limit.
         overflow: What happens to a message for which there is no capacity, as for `OutgoingQueue`.
         max_age: Seconds that a message may wait to be sent, whatever its `expires_in` says; None
             for no limit. The time goes on while the program does not run, by the wall clock.

@@ -362,7 +362,9 @@ impl<C> OutgoingMessages<C> {
 
     /// The next message for the core, if that may have one more of them.
     pub(crate) fn hand_over(&mut self) -> Option<StoredMessage> {
-        self.move_up();
+        if !self.fresh.is_empty() {
+            self.move_up();
+        }
         let mut behind = self.front.iter_from(self.waits_from);
         let waits = |message: &OutgoingEntry<C>| matches!(message.state, QueuedState::Waits { .. });
         let (key, message) = behind.find(|(_, message)| waits(message))?;
