@@ -191,7 +191,7 @@ free-threaded: .venv/.build .venv-free-threaded/.installed ## Threads without th
 .PHONY: chaos
 chaos: need-test .venv/.dev .venv/.native ## Random worlds of the Python client and of the store: SEEDS=2000 of them, from seed FROM=200
 	FERROMQTT_FIRST_SEED=$(FROM) FERROMQTT_SEEDS=$(SEEDS) $(BIN)/python -m pytest python/tests/test_chaos.py \
-		python/tests/test_request_worlds.py -k "in_virtual_time or on_mosquitto or random_worlds"
+		python/tests/test_request_worlds.py python/tests/test_outbox_worlds.py -k "in_virtual_time or on_mosquitto or random_worlds"
 	FERROMQTT_FIRST_SEED=$(FROM) FERROMQTT_SEEDS=$(SEEDS) cargo test $(LOCKED) --release -p ferromqtt-store --test store crashes::random
 
 .PHONY: plugin-runs
