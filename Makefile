@@ -33,15 +33,21 @@ MINUTES ?= 10
 RATE ?= 1000
 # For `make kills`: how often each program with an outbox is killed.
 KILLS ?= 50
-# How many Python tests run at once.
+# How many Python tests, and fuzz targets, run at once.
 JOBS ?= 2
 AT_ONCE_TESTS = -n $(JOBS) --dist worksteal
+# Tools that run for seconds, and are built on every fresh machine: not optimised, they are there in a third of the time.
+TOOL_INSTALL := CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo install --locked
 # For `make plugin-runs`: how often, and how many of them at once.
 RUNS ?= 200
 AT_ONCE ?= 2
 PLUGIN_TESTS := $(addprefix python/tests/test_pytest_,plugin.py reports.py seeds.py)
 # CI builds exactly what Cargo.lock says and fails when that file is out of date.
 LOCKED := $(if $(CI),--locked)
+# What only a second build would use.
+ifdef CI
+export CARGO_INCREMENTAL := 0
+endif
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 export PYTHON
@@ -166,7 +172,7 @@ audit: check-instructions .tools/bin/cargo-deny .tools/bin/cargo-fuzz .tools/bin
 	rustup target add wasm32-unknown-unknown
 	cargo build $(LOCKED) -p ferromqtt-no-operating-system --target wasm32-unknown-unknown
 	$(PYTHON) scripts/wasm_imports.py $(TARGET_DIR)/wasm32-unknown-unknown/debug/ferromqtt-no-operating-system.wasm
-	for target in $(FUZZ_TARGETS); do fuzz/run.sh $$target 60; done
+	printf '%s\n' $(FUZZ_TARGETS) | xargs -P $(JOBS) -I TARGET fuzz/run.sh TARGET 60
 
 .PHONY: planted
 planted: ## Check that the seeds find the bugs of tests/planted, and shrink each to at most two faults (ONLY=forgets-to-send-again for one)
@@ -339,13 +345,13 @@ dist/.built: scripts/wheel.sh $(NATIVE_SOURCES) $(PYTHON_SOURCES) .venv/.dev
 	touch $@
 
 .tools/bin/cargo-deny: Makefile
-	cargo install --locked cargo-deny --version $(CARGO_DENY_VERSION) --root .tools
+	$(TOOL_INSTALL) cargo-deny --version $(CARGO_DENY_VERSION) --root .tools
 	touch $@
 
 .tools/bin/cargo-fuzz: Makefile
-	cargo install --locked cargo-fuzz --version $(CARGO_FUZZ_VERSION) --root .tools
+	$(TOOL_INSTALL) cargo-fuzz --version $(CARGO_FUZZ_VERSION) --root .tools
 	touch $@
 
 .tools/bin/cargo-public-api: Makefile
-	cargo install --locked cargo-public-api --version $(CARGO_PUBLIC_API_VERSION) --root .tools
+	$(TOOL_INSTALL) cargo-public-api --version $(CARGO_PUBLIC_API_VERSION) --root .tools
 	touch $@
