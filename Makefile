@@ -31,6 +31,8 @@ SEEDS ?= 2000
 ROUNDS ?= 6
 MINUTES ?= 10
 RATE ?= 1000
+# For `make kills`: how often each program with an outbox is killed.
+KILLS ?= 50
 # How many Python tests, and fuzz targets, run at once.
 JOBS ?= 2
 AT_ONCE_TESTS = -n $(JOBS) --dist worksteal
@@ -195,7 +197,7 @@ free-threaded: .venv/.build .venv-free-threaded/.installed ## Threads without th
 .PHONY: chaos
 chaos: need-test .venv/.dev .venv/.native ## Random worlds of the Python client and of the store: SEEDS=2000 of them, from seed FROM=200
 	FERROMQTT_FIRST_SEED=$(FROM) FERROMQTT_SEEDS=$(SEEDS) $(BIN)/python -m pytest python/tests/test_chaos.py \
-		python/tests/test_request_worlds.py -k "in_virtual_time or on_mosquitto or random_worlds"
+		python/tests/test_request_worlds.py python/tests/test_outbox_worlds.py -k "in_virtual_time or on_mosquitto or random_worlds"
 	FERROMQTT_FIRST_SEED=$(FROM) FERROMQTT_SEEDS=$(SEEDS) cargo test $(LOCKED) --release -p ferromqtt-store --test store crashes::random
 
 .PHONY: plugin-runs
@@ -203,9 +205,12 @@ plugin-runs: need-test .venv/.dev .venv/.native ## The pytest plugin's own tests
 	$(BIN)/python scripts/beside_busy_loops.py --at-once $(AT_ONCE) $(RUNS) $(BIN)/python -m pytest -q --timeout 300 $(PLUGIN_TESTS)
 
 .PHONY: kills
-kills: need-test .venv/.dev .venv/.native ## Kill programs with exactly-once handlers 50 times each, with 1000 messages (10 minutes)
+kills: need-test .venv/.dev .venv/.native ## Kill programs with exactly-once handlers 50 times each, and programs with an outbox KILLS=50 times (20 minutes)
 	FERROMQTT_KILLS=50 FERROMQTT_ORDERS=1000 $(BIN)/python -m pytest -s --timeout 600 python/tests/test_once_kill.py
 	FERROMQTT_KILLS=50 FERROMQTT_ORDERS=1000 cargo test $(LOCKED) -p ferromqtt --test once kill:: -- --nocapture
+	FERROMQTT_KILLS=$(KILLS) $(BIN)/python -m pytest -s --timeout 1800 $(wildcard python/tests/test_outbox_kill*.py)
+	FERROMQTT_KILLS=$(KILLS) cargo test $(LOCKED) -p ferromqtt --all-features --test outbox_dies -- --nocapture
+	FERROMQTT_KILLS=$(KILLS) cargo test $(LOCKED) -p ferromqtt --all-features --test scenarios outbox_kill:: -- --nocapture
 
 .PHONY: cluster
 cluster: need-cluster .venv/.dev .venv/.native .venv/.cluster ## Kill nodes of real clusters under both clients: ROUNDS=6 each (docs/clusters.md has the figures)

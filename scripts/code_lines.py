@@ -160,7 +160,7 @@ _PYTHON_TOOLS = tuple(
 _TLS = (f"{RUST}/transport/tls",)
 
 PARTS = (
-    Part("core", 17_406, ("crates/ferromqtt-proto/src",)),
+    Part("core", 17_430, ("crates/ferromqtt-proto/src",)),
     Part("engine", 5_286, ("crates/ferromqtt-engine/src",)),
     Part("recordings", 1_734, ("crates/ferromqtt-recording/src",)),
     Part("outbox", 484, ("crates/ferromqtt-outbox/src",)),
