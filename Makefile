@@ -31,15 +31,23 @@ SEEDS ?= 2000
 ROUNDS ?= 6
 MINUTES ?= 10
 RATE ?= 1000
-# How many Python tests run at once.
+# For `make kills`: how often each program with an outbox is killed.
+KILLS ?= 50
+# How many Python tests, and fuzz targets, run at once.
 JOBS ?= 2
 AT_ONCE_TESTS = -n $(JOBS) --dist worksteal
+# Tools that run for seconds, and are built on every fresh machine: not optimised, they are there in a third of the time.
+TOOL_INSTALL := CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo install --locked
 # For `make plugin-runs`: how often, and how many of them at once.
 RUNS ?= 200
 AT_ONCE ?= 2
 PLUGIN_TESTS := $(addprefix python/tests/test_pytest_,plugin.py reports.py seeds.py)
 # CI builds exactly what Cargo.lock says and fails when that file is out of date.
 LOCKED := $(if $(CI),--locked)
+# What only a second build would use.
+ifdef CI
+export CARGO_INCREMENTAL := 0
+endif
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 export PYTHON
@@ -164,7 +172,7 @@ audit: check-instructions .tools/bin/cargo-deny .tools/bin/cargo-fuzz .tools/bin
 	rustup target add wasm32-unknown-unknown
 	cargo build $(LOCKED) -p ferromqtt-no-operating-system --target wasm32-unknown-unknown
 	$(PYTHON) scripts/wasm_imports.py $(TARGET_DIR)/wasm32-unknown-unknown/debug/ferromqtt-no-operating-system.wasm
-	for target in $(FUZZ_TARGETS); do fuzz/run.sh $$target 60; done
+	printf '%s\n' $(FUZZ_TARGETS) | xargs -P $(JOBS) -I TARGET fuzz/run.sh TARGET 60
 
 .PHONY: planted
 planted: ## Check that the seeds find the bugs of tests/planted, and shrink each to at most two faults (ONLY=forgets-to-send-again for one)
@@ -189,7 +197,7 @@ free-threaded: .venv/.build .venv-free-threaded/.installed ## Threads without th
 .PHONY: chaos
 chaos: need-test .venv/.dev .venv/.native ## Random worlds of the Python client and of the store: SEEDS=2000 of them, from seed FROM=200
 	FERROMQTT_FIRST_SEED=$(FROM) FERROMQTT_SEEDS=$(SEEDS) $(BIN)/python -m pytest python/tests/test_chaos.py \
-		python/tests/test_request_worlds.py -k "in_virtual_time or on_mosquitto or random_worlds"
+		python/tests/test_request_worlds.py python/tests/test_outbox_worlds.py -k "in_virtual_time or on_mosquitto or random_worlds"
 	FERROMQTT_FIRST_SEED=$(FROM) FERROMQTT_SEEDS=$(SEEDS) cargo test $(LOCKED) --release -p ferromqtt-store --test store crashes::random
 
 .PHONY: plugin-runs
@@ -197,9 +205,12 @@ plugin-runs: need-test .venv/.dev .venv/.native ## The pytest plugin's own tests
 	$(BIN)/python scripts/beside_busy_loops.py --at-once $(AT_ONCE) $(RUNS) $(BIN)/python -m pytest -q --timeout 300 $(PLUGIN_TESTS)
 
 .PHONY: kills
-kills: need-test .venv/.dev .venv/.native ## Kill programs with exactly-once handlers 50 times each, with 1000 messages (10 minutes)
+kills: need-test .venv/.dev .venv/.native ## Kill programs with exactly-once handlers 50 times each, and programs with an outbox KILLS=50 times (20 minutes)
 	FERROMQTT_KILLS=50 FERROMQTT_ORDERS=1000 $(BIN)/python -m pytest -s --timeout 600 python/tests/test_once_kill.py
 	FERROMQTT_KILLS=50 FERROMQTT_ORDERS=1000 cargo test $(LOCKED) -p ferromqtt --test once kill:: -- --nocapture
+	FERROMQTT_KILLS=$(KILLS) $(BIN)/python -m pytest -s --timeout 1800 $(wildcard python/tests/test_outbox_kill*.py)
+	FERROMQTT_KILLS=$(KILLS) cargo test $(LOCKED) -p ferromqtt --all-features --test outbox_dies -- --nocapture
+	FERROMQTT_KILLS=$(KILLS) cargo test $(LOCKED) -p ferromqtt --all-features --test scenarios outbox_kill:: -- --nocapture
 
 .PHONY: cluster
 cluster: need-cluster .venv/.dev .venv/.native .venv/.cluster ## Kill nodes of real clusters under both clients: ROUNDS=6 each (docs/clusters.md has the figures)
@@ -334,13 +345,13 @@ dist/.built: scripts/wheel.sh $(NATIVE_SOURCES) $(PYTHON_SOURCES) .venv/.dev
 	touch $@
 
 .tools/bin/cargo-deny: Makefile
-	cargo install --locked cargo-deny --version $(CARGO_DENY_VERSION) --root .tools
+	$(TOOL_INSTALL) cargo-deny --version $(CARGO_DENY_VERSION) --root .tools
 	touch $@
 
 .tools/bin/cargo-fuzz: Makefile
-	cargo install --locked cargo-fuzz --version $(CARGO_FUZZ_VERSION) --root .tools
+	$(TOOL_INSTALL) cargo-fuzz --version $(CARGO_FUZZ_VERSION) --root .tools
 	touch $@
 
 .tools/bin/cargo-public-api: Makefile
-	cargo install --locked cargo-public-api --version $(CARGO_PUBLIC_API_VERSION) --root .tools
+	$(TOOL_INSTALL) cargo-public-api --version $(CARGO_PUBLIC_API_VERSION) --root .tools
 	touch $@

@@ -7,19 +7,12 @@ from typing import TYPE_CHECKING
 
 # The native module comes first: where it refuses to load, as in a subinterpreter, nothing is left.
 from ferromqtt import _lazy, _native
-from ferromqtt._drain import Drained
+from ferromqtt._native import Message, MessagesIterator, TypedMessage
+from ferromqtt._option_values import ProtocolVersion
 from ferromqtt._responder import Request, RequestIterator, Requests, Responder
 from ferromqtt._subscription import Subscription, SubscriptionMessages
-from ferromqtt.client import Client, ProtocolVersion, ProxySettings, TLSParameters, Will
-from ferromqtt.codecs import Codec, json_codec
-from ferromqtt.connection import (
-    ClientState,
-    ConnectResult,
-    Credentials,
-    Reconnect,
-    Server,
-    ServerLimits,
-)
+from ferromqtt.client import Client
+from ferromqtt.codecs import Codec
 from ferromqtt.exceptions import (
     MqttCodeError,
     MqttConnectError,
@@ -33,15 +26,28 @@ from ferromqtt.exceptions import (
     MqttTimeoutError,
     PayloadError,
 )
-from ferromqtt.message import Message, MessagesIterator, TypedMessage, Unacknowledged
-from ferromqtt.outcomes import OutgoingQueue, Published, Receipt
 from ferromqtt.properties import Properties, SubscribeOptions
 from ferromqtt.reasons import PacketTypes, ReasonCode
 from ferromqtt.topic import Topic, TopicLike, TopicTemplate, Wildcard, WildcardLike
 
 if TYPE_CHECKING:
+    from ferromqtt import connection as connection
     from ferromqtt import events, once
+    from ferromqtt import outcomes as outcomes
+    from ferromqtt._drain import Drained
+    from ferromqtt._json_codec import json_codec
+    from ferromqtt.connection import (
+        ClientState,
+        ConnectResult,
+        Credentials,
+        Reconnect,
+        Server,
+        ServerLimits,
+    )
+    from ferromqtt.message import Unacknowledged
+    from ferromqtt.options import ProxySettings, TLSParameters, Will
     from ferromqtt.outbox import Outbox, OutboxStats
+    from ferromqtt.outcomes import OutgoingQueue, Published, Receipt
     from ferromqtt.router import Router
     from ferromqtt.stats import AckLatency, Stats
 else:
@@ -49,12 +55,29 @@ else:
         __name__,
         {
             "AckLatency": "ferromqtt.stats",
+            "ClientState": "ferromqtt.connection",
+            "ConnectResult": "ferromqtt.connection",
+            "Credentials": "ferromqtt.connection",
+            "Drained": "ferromqtt._drain",
             "Outbox": "ferromqtt.outbox",
             "OutboxStats": "ferromqtt.outbox",
+            "OutgoingQueue": "ferromqtt.outcomes",
+            "ProxySettings": "ferromqtt.options",
+            "Published": "ferromqtt.outcomes",
+            "Receipt": "ferromqtt.outcomes",
+            "Reconnect": "ferromqtt.connection",
             "Router": "ferromqtt.router",
+            "Server": "ferromqtt.connection",
+            "ServerLimits": "ferromqtt.connection",
             "Stats": "ferromqtt.stats",
+            "TLSParameters": "ferromqtt.options",
+            "Unacknowledged": "ferromqtt.message",
+            "Will": "ferromqtt.options",
+            "connection": "ferromqtt.connection",
             "events": "ferromqtt.events",
+            "json_codec": "ferromqtt._json_codec",
             "once": "ferromqtt.once",
+            "outcomes": "ferromqtt.outcomes",
         },
     )
 

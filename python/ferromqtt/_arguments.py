@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 from ferromqtt._checks import check_qos, wrong_type
 from ferromqtt._native import TopicTemplate, check_filter
-from ferromqtt.options import ProtocolVersion
+from ferromqtt._option_values import ProtocolVersion
 from ferromqtt.topic import Wildcard
 from ferromqtt.types import SubscribeOptionsLike, SubscribeTopic
 

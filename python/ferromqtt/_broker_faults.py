@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import ferromqtt
 from ferromqtt._broker_host import Host
 from ferromqtt._checks import check_number, check_qos, wrong_type
 from ferromqtt._faults import (
+    UNSET,
     Duration,
     Fault,
     Link,
@@ -18,18 +20,13 @@ from ferromqtt._faults import (
     kind_of,
     text_of,
 )
-from ferromqtt._journal import (
-    UNSET,
-    JournalMessage,
-    JournalPacket,
-    Wanted,
-    messages_of,
-    packets_of,
-)
 from ferromqtt._native import Broker, play_faults
 from ferromqtt._turn import TURN
 from ferromqtt.reasons import ReasonCode
 from ferromqtt.types import PropertiesLike
+
+if TYPE_CHECKING:
+    import ferromqtt.testing
 
 _CHART_LINES = 30
 _KEEPS = ("sessions", "retained")
@@ -305,7 +302,7 @@ class BrokerFaults:
 
     # What happened
 
-    def published(self, topic: str = "#") -> list[JournalMessage]:
+    def published(self, topic: str = "#") -> list[ferromqtt.testing.JournalMessage]:
         """Return the messages that the broker accepted to topics that match, oldest first.
 
         Wills are among them; a QoS 2 message that came twice is there once, and what was refused
@@ -315,11 +312,13 @@ class BrokerFaults:
             ValueError: It is no Topic Filter.
 
         """
+        from ferromqtt._journal import messages_of  # noqa: PLC0415 - for those who look
+
         return messages_of(self._broker, topic) if self._broker else []
 
     def packets(
         self, kind: int | None = None, *, client: str | None = None, side: str | None = None
-    ) -> list[JournalPacket]:
+    ) -> list[ferromqtt.testing.JournalPacket]:
         """Return the packets that went by, oldest first; the journal holds the newest 10,000.
 
         Args:
@@ -334,9 +333,11 @@ class BrokerFaults:
         if side not in (None, "sends", "receives"):
             raise ValueError(f"side must be 'sends' or 'receives', not {side!r}")
         of_kind = kind_of(kind)
+        from ferromqtt._journal import packets_of  # noqa: PLC0415 - for those who look
+
         return packets_of(self._broker, of_kind, client, side) if self._broker else []
 
-    def connects(self) -> list[JournalPacket]:
+    def connects(self) -> list[ferromqtt.testing.JournalPacket]:
         """Return the CONNECT packets that came."""
         return self.packets(PacketKind.CONNECT, side="receives")
 
@@ -354,7 +355,7 @@ class BrokerFaults:
         retain: bool | None = None,
         count: int = 1,
         within: Duration = 5.0,
-    ) -> list[JournalMessage]:
+    ) -> list[ferromqtt.testing.JournalMessage]:
         """Wait until the broker has accepted messages, and return them; those from before count.
 
         Args:
@@ -374,6 +375,8 @@ class BrokerFaults:
 
         """
         __tracebackhide__ = True  # pytest shows the test's line, not these
+        from ferromqtt._journal import Wanted  # noqa: PLC0415 - for those who look
+
         wanted = Wanted.of(topic, payload, json, qos, retain)
         check_number("count", count, least=1)
         limit = _seconds(duration_text("within", within))
@@ -415,6 +418,8 @@ class BrokerFaults:
 
         """
         __tracebackhide__ = True  # pytest shows the test's line, not these
+        from ferromqtt._journal import Wanted  # noqa: PLC0415 - for those who look
+
         wanted = Wanted.of(topic, payload, json, qos, retain)
         check_number("times", times, least=0)
         core = self._core()

@@ -14,10 +14,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Literal, TypedDict, TypeVar
 
 import ferromqtt  # for what is imported when somebody asks for it
+from ferromqtt._keywords import LazySignature
 from ferromqtt._native import Message
-from ferromqtt.connection import CredentialsSource, Reconnect, ServerLike
-from ferromqtt.options import ProtocolVersion, ProxySettings, TLSParameters, Will
-from ferromqtt.outcomes import OutgoingQueue
+from ferromqtt._option_values import ProtocolVersion
 from ferromqtt.types import (
     PropertiesLike,
     ServerProfileName,
@@ -37,7 +36,7 @@ class MemoryClientKeywords(TypedDict, total=False):
     logger: logging.Logger | None
     queue_type: type[asyncio.Queue[Message]] | None
     protocol: ProtocolVersion | Literal[3, 4, 5, "auto"] | None
-    will: Will | None
+    will: "ferromqtt.Will | None"
     clean_session: bool | None
     timeout: float | None
     keepalive: int
@@ -50,9 +49,9 @@ class MemoryClientKeywords(TypedDict, total=False):
     max_concurrent_outgoing_calls: int | None
     properties: PropertiesLike | None
     tls_context: ssl.SSLContext | None
-    tls_params: TLSParameters | None
+    tls_params: "ferromqtt.TLSParameters | None"
     tls_insecure: bool | None
-    proxy: ProxySettings | None
+    proxy: "ferromqtt.ProxySettings | None"
     socket_options: Iterable[SocketOption] | None
     websocket_path: str | None
     websocket_headers: WebSocketHeaders | None
@@ -61,9 +60,9 @@ class MemoryClientKeywords(TypedDict, total=False):
     strict: bool
     maximum_non_publish_size: int
     tls_server_hostname: str | None
-    reconnect: bool | Reconnect
-    servers: Iterable[ServerLike] | None
-    credentials: CredentialsSource | None
+    reconnect: "bool | ferromqtt.Reconnect"
+    servers: "Iterable[ferromqtt.connection.ServerLike] | None"
+    credentials: "ferromqtt.connection.CredentialsSource | None"
     manual_ack: bool
     session_expiry_interval: int | None
     receive_maximum: int | None
@@ -76,7 +75,7 @@ class MemoryClientKeywords(TypedDict, total=False):
     authentication_data: bytes | None
     session_expiry_at_disconnect: int | None
     topic_aliases: bool | int
-    outgoing_queue: OutgoingQueue | None
+    outgoing_queue: "ferromqtt.OutgoingQueue | None"
     outbox: "ferromqtt.Outbox | None"
     profile: ServerProfileName | None
     record: str | os.PathLike[str] | None
@@ -97,18 +96,17 @@ def with_defaults_of(
     The defaults are those of a constructor.
     """
     annotations: dict[str, Any] = keywords.__annotations__
-    of_constructor = inspect.signature(construct).parameters
-    options = [
-        of_constructor[name].replace(annotation=annotation)
-        for name, annotation in annotations.items()
-    ]
+
+    def options() -> list[inspect.Parameter]:
+        of_constructor = inspect.signature(construct).parameters
+        return [
+            of_constructor[name].replace(annotation=annotation)
+            for name, annotation in annotations.items()
+        ]
 
     def decorate(function: _Function) -> _Function:
-        found = inspect.signature(function)
-        named = [it for it in found.parameters.values() if it.kind is not it.VAR_KEYWORD]
-        function.__signature__ = found.replace(  # type: ignore[attr-defined]
-            parameters=[*named, *options]
-        )
+        signature = LazySignature.by(function, options)
+        function.__signature__ = signature  # type: ignore[attr-defined]
         own = function.__annotations__
         del own["options"]
         function.__annotations__ = annotations | own

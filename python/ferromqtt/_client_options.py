@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import ssl
 import string
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Literal, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, dataclass_transform
 
+import ferromqtt  # for what is imported when somebody asks for it
 from ferromqtt import _checks, _keywords, _option_checks, _recording, _shown
 from ferromqtt._native import check_text
-from ferromqtt._profile import settle
-from ferromqtt._servers import server_of
-from ferromqtt.connection import Reconnect, Server, ServerLike
-from ferromqtt.options import (
+from ferromqtt._option_values import (
     MQTT_CLEAN_START_FIRST_ONLY,
+    OUTGOING_BYTES,
+    OUTGOING_MESSAGES,
+    OUTGOING_OVERFLOW,
     ProtocolVersion,
-    ProxySettings,
-    TLSParameters,
-    Will,
 )
-from ferromqtt.outcomes import OutgoingQueue
 from ferromqtt.reasons import PacketTypes
 from ferromqtt.types import (
     MemoryBroker,
@@ -32,7 +29,12 @@ from ferromqtt.types import (
 )
 
 if TYPE_CHECKING:
+    from ferromqtt.connection import Reconnect, Server, ServerLike
+    from ferromqtt.options import ProxySettings, TLSParameters, Will
     from ferromqtt.outbox import Outbox
+    from ferromqtt.outcomes import OutgoingQueue
+
+_T = TypeVar("_T")
 
 _BASE62 = string.digits + string.ascii_letters
 _IDENTIFIER_LENGTH = 22  # enough for 128 random bits; 3.1 allows 23
@@ -41,8 +43,22 @@ _MOST_TOPIC_ALIASES = 100
 """How many the client assigns by itself where `topic_aliases` is True."""
 
 
-# Nothing more than is used: making methods that nobody calls costs every import of the package.
-@dataclasses.dataclass(kw_only=True, repr=False, eq=False)
+@dataclass_transform(kw_only_default=True, eq_default=False)
+def _by_keywords(made: type[_T]) -> type[_T]:
+    """Give a class a constructor for its annotations, of which the class has the defaults.
+
+    As `dataclasses.dataclass`, which compiles the constructor of 40 parameters at each import.
+    """
+
+    def init(self: Any, **options: object) -> None:  # noqa: ANN401 - of the class
+        vars(self).update(options)
+        self.__post_init__()
+
+    made.__init__ = init  # type: ignore[method-assign]
+    return made
+
+
+@_by_keywords
 class ClientOptions:
     """The options of a client that stay as they are: the parameters of `Client`, with their names.
 
@@ -83,7 +99,7 @@ class ClientOptions:
     reconnect: bool | Reconnect = False
     servers: Iterable[ServerLike] | None = None
     session_expiry_at_disconnect: int | None = None
-    keywords: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    keywords: Mapping[str, object] = MappingProxyType({})
     """The properties of CONNECT that are given as keywords."""
     topic_aliases: bool | int = False
     outgoing_queue: OutgoingQueue | None = None
@@ -93,22 +109,19 @@ class ClientOptions:
     record_payloads: bool = False
     broker: MemoryBroker | None = None
     """The `hostname`, if it is a test broker."""
-    falls_back: bool = dataclasses.field(init=False)
-    """Whether a server that does not speak 5.0 is spoken to in 3.1.1."""
-    further_servers: tuple[Server | MemoryBroker, ...] = dataclasses.field(init=False)
-    """The servers beside `hostname`, checked."""
-    alpn: str | None = dataclasses.field(default=None, init=False)
-    """The protocol that TLS offers."""
-    usual_in_flight: int | None = dataclasses.field(default=None, init=False)
-    """How many messages may be in flight where `max_inflight_messages` does not say it."""
 
     def __post_init__(self) -> None:
         self.falls_back = self.protocol == "auto"
+        """Whether a server that does not speak 5.0 is spoken to in 3.1.1."""
+        self.alpn: str | None = None
+        """The protocol that TLS offers."""
+        self.usual_in_flight: int | None = None
+        """How many messages may be in flight where `max_inflight_messages` does not say it."""
         usual = ProtocolVersion.V5 if self.falls_back else ProtocolVersion.V311
         version = usual if self.falls_back or self.protocol is None else self.protocol
         self.protocol = ProtocolVersion(_checks.protocol_number(version))
         _checks.check_types(self)
-        if not isinstance(self.reconnect, bool | Reconnect | None):
+        if not isinstance(self.reconnect, bool | None) and self.reconnects is None:
             raise _checks.wrong_type("reconnect", "True, False or a Reconnect", self.reconnect)
         self.transport = _option_checks.checked_transport(self.transport)
         if self.outbox is not None and self.outgoing_queue is not None:
@@ -119,9 +132,12 @@ class ClientOptions:
         if self.broker is not None:
             _option_checks.check_memory(self)
         if self.profile is not None:
+            from ferromqtt._profile import settle  # noqa: PLC0415 - for those who name one
+
             settle(self)
         _recording.check(self.record, self.record_payloads)
         self.further_servers = _further_servers(self)
+        """The servers beside `hostname`, checked."""
         self.socket_options = _checks.socket_options(self.socket_options)
         _option_checks.check_clean_session(self)
         _check_keywords(self)
@@ -141,9 +157,19 @@ class ClientOptions:
     @property
     def reconnects(self) -> Reconnect | None:
         """How the client connects again; None if it does not."""
-        if isinstance(self.reconnect, Reconnect):
-            return self.reconnect
-        return Reconnect() if self.reconnect else None
+        if self.reconnect is None or self.reconnect is False:
+            return None
+        if self.reconnect is True:
+            return ferromqtt.Reconnect()
+        return self.reconnect if isinstance(self.reconnect, ferromqtt.Reconnect) else None
+
+    @property
+    def outgoing_bounds(self) -> tuple[int | None, int | None, str]:
+        """The bounds of the outgoing queue: messages, bytes, and what happens when it is full."""
+        queue = self.outgoing_queue
+        if queue is None:
+            return OUTGOING_MESSAGES, OUTGOING_BYTES, OUTGOING_OVERFLOW
+        return queue.maxsize, queue.maxbytes, queue.overflow
 
     @property
     def most_topic_aliases(self) -> int:
@@ -153,7 +179,7 @@ class ClientOptions:
     def use_server(self, place: int) -> None:
         """Have a server of the list in place of the first one."""
         server = self.further_servers[place - 1]
-        if not isinstance(server, Server):
+        if not isinstance(server, ferromqtt.Server):
             self.broker = server
             return
         self.hostname = server.host
@@ -203,8 +229,12 @@ def memory_broker(hostname: object) -> MemoryBroker | None:
 
 
 def _further_servers(options: ClientOptions) -> tuple[Server | MemoryBroker, ...]:
+    if not options.servers:
+        return ()
+    from ferromqtt._servers import server_of  # noqa: PLC0415 - for those who name several
+
     servers: list[Server | MemoryBroker] = []
-    for given in options.servers or ():
+    for given in options.servers:
         broker = memory_broker(given)
         if (broker is None) is not (options.broker is None):
             raise ValueError(

@@ -9,13 +9,12 @@ import inspect
 import math
 from typing import TYPE_CHECKING
 
+import ferromqtt  # for what is imported when somebody asks for it
 from ferromqtt import _checks, _transport
 from ferromqtt._authentication import begin_connection
-from ferromqtt._servers import first_server
 from ferromqtt._transport import websocket
 from ferromqtt._transport.attempt import Attempt, address_of
 from ferromqtt._transport.ending import until_ended
-from ferromqtt.connection import Credentials
 from ferromqtt.exceptions import MqttError
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from ferromqtt._driver import Protocol
     from ferromqtt._link import Link
     from ferromqtt._transport.tls import TLSContext
-    from ferromqtt.connection import CredentialsSource
+    from ferromqtt.connection import Credentials, CredentialsSource
 
 
 class Connector:
@@ -117,6 +116,8 @@ class Connector:
         self, source: CredentialsSource, options: ClientOptions, attempt: Attempt, number: int
     ) -> ClientOptions:
         """Get the credentials of an attempt; return the options with those that WebSocket needs."""
+        from ferromqtt._servers import first_server  # noqa: PLC0415 - for those who have a source
+
         attempt.awaits_credentials = True
         why = None
         try:
@@ -161,10 +162,10 @@ def _checked(given: object) -> Credentials:
         TypeError: They are none.
     """
     if given is None:
-        credentials = Credentials()
+        credentials = ferromqtt.Credentials()
     elif isinstance(given, tuple) and len(given) == 2:  # noqa: PLR2004 - a pair
-        credentials = Credentials(*given)
-    elif isinstance(given, Credentials):
+        credentials = ferromqtt.Credentials(*given)
+    elif isinstance(given, ferromqtt.Credentials):
         credentials = given
     else:
         name = type(given).__name__

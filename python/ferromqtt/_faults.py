@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from ferromqtt._checks import is_number, wrong_type
 from ferromqtt.reasons import ReasonCode
@@ -19,7 +19,10 @@ Duration: TypeAlias = float | str
 _LONGEST = 1e8
 """Seconds: the core takes 10,000 days at most."""
 
-_DURATION = re.compile(r"[0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h|d)")
+_DURATION = r"[0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h|d)"
+
+UNSET: Any = object()
+"""Stands for a field that does not matter, where None may be meant."""
 
 
 class PacketKind(enum.IntEnum):
@@ -57,7 +60,7 @@ def kind_of(kind: int | None) -> PacketKind | None:
 def duration_text(name: str, duration: Duration) -> str:
     """Return a duration as the core reads it, to the nanosecond."""
     if isinstance(duration, str):
-        if not _DURATION.fullmatch(duration):
+        if not re.fullmatch(_DURATION, duration):
             raise ValueError(f"{duration!r} is no duration such as '3s' or '50ms'")
         return duration
     if not is_number(duration):

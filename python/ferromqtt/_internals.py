@@ -23,12 +23,12 @@ from ferromqtt._checks import check_timeout, wrong_queue
 from ferromqtt._client_options import ClientOptions
 from ferromqtt._codec_arguments import Reading, take_encoded
 from ferromqtt._connector import Connector
-from ferromqtt._drain import Drained, drain
 from ferromqtt._driver import Protocol
 from ferromqtt._errors import draining, not_connected
 from ferromqtt._keywords import PublishCodecKeywords, are_given, check_names, joined
 from ferromqtt._native import Message, SubscriptionQueue
 from ferromqtt._option_checks import check_enter
+from ferromqtt._option_values import MQTT_CLEAN_START_FIRST_ONLY, ProtocolVersion
 from ferromqtt._queue import MessageQueue
 from ferromqtt._recording import recorder
 from ferromqtt._seed import client_seed
@@ -38,10 +38,7 @@ from ferromqtt._transport.attempt import address_of
 from ferromqtt._transport.tls import TLSContext
 from ferromqtt._turn import TURN, TURN_BEFORE_ERROR
 from ferromqtt.codecs import AnyDecoder
-from ferromqtt.connection import CredentialsSource, Reconnect
 from ferromqtt.exceptions import MqttError, MqttReentrantError
-from ferromqtt.options import MQTT_CLEAN_START_FIRST_ONLY, ProtocolVersion
-from ferromqtt.outcomes import OutgoingQueue
 from ferromqtt.properties import has_any
 from ferromqtt.reasons import PacketTypes, ReasonCode
 from ferromqtt.topic import TopicLike
@@ -54,6 +51,8 @@ from ferromqtt.types import (
 )
 
 if TYPE_CHECKING:
+    from ferromqtt._drain import Drained
+    from ferromqtt.connection import CredentialsSource, Reconnect
     from ferromqtt.outbox import Outbox
 
 _DEFAULT_INFLIGHT = 20
@@ -252,8 +251,7 @@ class Internals:
                     self.core.configure(None, **self.core_options())
                 if not self._was_entered:
                     if self.options.outbox is None:
-                        queue = self.options.outgoing_queue or OutgoingQueue()
-                        self.core.set_outgoing_queue(queue.maxsize, queue.maxbytes, queue.overflow)
+                        self.core.set_outgoing_queue(*self.options.outgoing_bounds)
                     if record := recorder(self.options.record, self.options.record_payloads):
                         self.core.record(record)
                     self._was_entered = True
@@ -287,6 +285,8 @@ class Internals:
 
     async def drain(self, timeout: float) -> Drained:
         """Refuse new messages, and disconnect when all that was accepted has its outcome."""
+        from ferromqtt._drain import drain  # noqa: PLC0415 - for those who want it
+
         async with TURN_BEFORE_ERROR:
             check_timeout(timeout)
             begins = self.core.state == "connecting" and self.options.outbox is None

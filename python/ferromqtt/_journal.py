@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ferromqtt._checks import check_qos, wrong_type
-from ferromqtt._faults import PacketKind
+from ferromqtt._faults import UNSET, PacketKind
 
 if TYPE_CHECKING:
     from ferromqtt._native import Broker
@@ -128,10 +128,6 @@ def same_json(one: Any, other: Any) -> bool:  # noqa: ANN401 - JSON
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same_json, one, other))
     return bool(one == other) and isinstance(one, bool) is isinstance(other, bool)
-
-
-UNSET: Any = object()
-"""Stands for a field that does not matter."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

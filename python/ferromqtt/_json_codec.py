@@ -9,12 +9,10 @@ import types
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from ferromqtt.codecs import MismatchError
+
 T = TypeVar("T")
 _Convert = Callable[[Any], Any]
-
-
-class MismatchError(ValueError):
-    """JSON, or a value, that is not of the codec's type. Its text has names and types alone."""
 
 
 class JsonCodec(Generic[T]):

@@ -9,7 +9,8 @@ parameters would. Type checkers and `help` find them.
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias, TypedDict, TypeVar
+from types import FunctionType
+from typing import Any, Self, TypeAlias, TypedDict, TypeVar
 
 from ferromqtt import _checks
 from ferromqtt.codecs import AnyEncoder
@@ -20,6 +21,42 @@ from ferromqtt.types import PropertiesLike, UserProperties
 _Bytes: TypeAlias = bytes | bytearray | memoryview
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Class = TypeVar("_Class", bound=type)
+
+
+class LazySignature(inspect.Signature):
+    """A signature that is made when somebody looks at it: few programs do, and making it costs."""
+
+    __slots__ = ("_parts",)
+    _parts: tuple[FunctionType, Callable[[], list[inspect.Parameter]]]
+
+    @classmethod
+    def by(cls, function: Any, further: Callable[[], list[inspect.Parameter]]) -> Self:  # noqa: ANN401 - a function
+        """Return that of a function as it is now, with further parameters for its `**` one."""
+        signature = cls.__new__(cls)
+        # What a decorator changes in the function does not change its copy.
+        plain = FunctionType(
+            function.__code__,
+            function.__globals__,
+            function.__name__,
+            function.__defaults__,
+            function.__closure__,
+        )
+        plain.__kwdefaults__ = function.__kwdefaults__
+        plain.__annotations__ = dict(function.__annotations__)
+        signature._parts = plain, further  # noqa: SLF001 - of this class
+        return signature
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - what a signature consists of
+        # Python asks here for what the slots of the class above do not have yet.
+        if name.startswith("__") or name == "_parts":
+            raise AttributeError(name)
+        plain, further = self._parts
+        found = inspect.signature(plain)
+        named = [it for it in found.parameters.values() if it.kind is not it.VAR_KEYWORD]
+        inspect.Signature.__init__(
+            self, [*named, *further()], return_annotation=found.return_annotation
+        )
+        return object.__getattribute__(self, name)
 
 
 class PublishKeywords(TypedDict, total=False):
@@ -110,13 +147,16 @@ def takes(keywords: type, call: str | None = None) -> Callable[[_Function], _Fun
     """
 
     def decorate(function: _Function) -> _Function:
-        found = inspect.signature(function)
-        named = [it for it in found.parameters.values() if it.kind is not it.VAR_KEYWORD]
         of_keywords: dict[str, Any] = keywords.__annotations__
-        for name, annotation in of_keywords.items():
+
+        def parameters() -> list[inspect.Parameter]:
             kind = inspect.Parameter.KEYWORD_ONLY
-            named.append(inspect.Parameter(name, kind, default=None, annotation=annotation))
-        signature = found.replace(parameters=named)
+            return [
+                inspect.Parameter(name, kind, default=None, annotation=annotation)
+                for name, annotation in of_keywords.items()
+            ]
+
+        signature = LazySignature.by(function, parameters)
         function.__signature__ = signature  # type: ignore[attr-defined]
         annotations = function.__annotations__
         del annotations["keywords"]
@@ -129,8 +169,9 @@ def takes(keywords: type, call: str | None = None) -> Callable[[_Function], _Fun
 
 def names_unknown(made: _Class) -> _Class:
     """Let the constructor of a class name the nearest keyword where it is given an unknown one."""
-    construct: Callable[..., None] = made.__init__  # type: ignore[misc]
-    known = frozenset(list(inspect.signature(construct).parameters)[1:])
+    construct: FunctionType = made.__init__  # type: ignore[misc]
+    code = construct.__code__
+    known = frozenset(code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
 
     @functools.wraps(construct)
     def init(self: object, /, *args: object, **keywords: object) -> None:

@@ -12,6 +12,18 @@ from importlib import import_module
 from typing import Any
 
 
+class Later:
+    """A module that is imported when somebody first asks for one of its functions."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:  # noqa: ANN401 - any of its functions
+        found = getattr(import_module(self._name), attribute)
+        setattr(self, attribute, found)  # so that it is found at once from then on
+        return found
+
+
 def names(
     module: str, homes: Mapping[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:

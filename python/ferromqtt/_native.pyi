@@ -40,6 +40,7 @@ __all__ = [
     "WebSocketServer",
     "WebSocketTransport",
     "__version__",
+    "acknowledge_committed",
     "admit_request",
     "authority",
     "check_filter",
@@ -47,6 +48,7 @@ __all__ = [
     "check_text",
     "draw_faults",
     "failure_text",
+    "hold_for_transaction",
     "is_unacknowledged",
     "open_outbox",
     "payload_bytes",
@@ -144,6 +146,12 @@ def server_of_url(url: str, *, alone: bool = False) -> tuple[dict[str, Any], boo
 
     `alone`: it is the URL of one of several servers, which says nothing of the client.
     """
+
+def hold_for_transaction(message: Message) -> None:
+    """Have a message of an exactly-once handler acknowledged by `acknowledge_committed` alone."""
+
+def acknowledge_committed(message: Message) -> None:
+    """Acknowledge a message of an exactly-once handler, whose transaction is committed."""
 
 def purge_delay() -> int:
     """Milliseconds until memory that the module has freed goes back to the operating system."""

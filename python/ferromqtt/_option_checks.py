@@ -13,18 +13,12 @@ from typing import TYPE_CHECKING
 
 from ferromqtt import _checks, _shown
 from ferromqtt._native import MAX_BYTES, Host, check_text, payload_bytes
-from ferromqtt.options import (
-    MQTT_CLEAN_START_FIRST_ONLY,
-    ProtocolVersion,
-    ProxySettings,
-    ProxyType,
-    TLSParameters,
-    Will,
-)
+from ferromqtt._option_values import MQTT_CLEAN_START_FIRST_ONLY, ProtocolVersion
 from ferromqtt.topic import Topic
 
 if TYPE_CHECKING:
     from ferromqtt._client_options import ClientOptions
+    from ferromqtt.options import ProxySettings, TLSParameters, Will
 
 _PEM = "-----BEGIN "
 _MAX_PACKET_LIMIT = 0xFFFF_FFFF
@@ -193,6 +187,8 @@ def check_password(password: str | bytes) -> None:
 
 
 def check_proxy(proxy: ProxySettings) -> None:
+    from ferromqtt.options import ProxyType  # noqa: PLC0415 - for those who have one
+
     arguments = proxy.proxy_args
     kind, where = arguments["proxy_type"], arguments["proxy_addr"]
     invalid = "proxy_type and/or proxy_addr are invalid."

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from ferromqtt._native import settle_profile
-from ferromqtt.options import ProtocolVersion, TLSParameters
+from ferromqtt._option_values import ProtocolVersion
+from ferromqtt.options import TLSParameters
 
 if TYPE_CHECKING:
     from ferromqtt._client_options import ClientOptions

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, Literal, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
-from ferromqtt import _keywords, _receipt, _requests
+import ferromqtt  # for what is imported when somebody asks for it
+from ferromqtt import _keywords, _lazy
 from ferromqtt._internals import FerromqttInternalsHolder
 from ferromqtt._native import Message, TypedMessage
 from ferromqtt._turn import TURN
 from ferromqtt.codecs import AnyEncoder, Codec, Dumps, Encoder
-from ferromqtt.outcomes import OutgoingMessage, Published, Receipt
 from ferromqtt.topic import TopicLike
 from ferromqtt.types import PayloadType, PropertiesLike
+
+if TYPE_CHECKING:
+    from ferromqtt import _receipt, _requests
+else:
+    _receipt = _lazy.Later("ferromqtt._receipt")
+    _requests = _lazy.Later("ferromqtt._requests")
 
 _T = TypeVar("_T")
 
@@ -141,7 +147,7 @@ class Publishing(FerromqttInternalsHolder):
         expires_in: float | None = None,
         keep: Literal["all", "latest"] = "all",
         **keywords: Unpack[_keywords.EnqueueKeywords],
-    ) -> Receipt: ...
+    ) -> ferromqtt.Receipt: ...
     @overload
     async def enqueue(
         self,
@@ -156,7 +162,7 @@ class Publishing(FerromqttInternalsHolder):
         expires_in: float | None = None,
         keep: Literal["all", "latest"] = "all",
         **keywords: Unpack[_keywords.EnqueueKeywords],
-    ) -> Receipt: ...
+    ) -> ferromqtt.Receipt: ...
     @_keywords.takes(_keywords.EnqueueCodecKeywords)
     async def enqueue(
         self,
@@ -170,7 +176,7 @@ class Publishing(FerromqttInternalsHolder):
         expires_in: float | None = None,
         keep: Literal["all", "latest"] = "all",
         **keywords: Unpack[_keywords.EnqueueCodecKeywords],
-    ) -> Receipt:
+    ) -> ferromqtt.Receipt:
         """Accept a message, and return a receipt that tells what becomes of it.
 
         Returns when the message is in the outgoing queue (`Client(outgoing_queue=...)`), which is
@@ -229,7 +235,7 @@ class Publishing(FerromqttInternalsHolder):
         expires_in: float | None = None,
         keep: Literal["all", "latest"] = "all",
         **keywords: Unpack[_keywords.EnqueueKeywords],
-    ) -> Receipt: ...
+    ) -> ferromqtt.Receipt: ...
     @overload
     def publish_nowait(
         self,
@@ -243,7 +249,7 @@ class Publishing(FerromqttInternalsHolder):
         expires_in: float | None = None,
         keep: Literal["all", "latest"] = "all",
         **keywords: Unpack[_keywords.EnqueueKeywords],
-    ) -> Receipt: ...
+    ) -> ferromqtt.Receipt: ...
     @_keywords.takes(_keywords.EnqueueCodecKeywords)
     def publish_nowait(
         self,
@@ -256,7 +262,7 @@ class Publishing(FerromqttInternalsHolder):
         expires_in: float | None = None,
         keep: Literal["all", "latest"] = "all",
         **keywords: Unpack[_keywords.EnqueueCodecKeywords],
-    ) -> Receipt:
+    ) -> ferromqtt.Receipt:
         """Accept a message without waiting: `enqueue` for callbacks, on the client's event loop.
 
         It never suspends. A loop that calls nothing else starves the other tasks, and writes
@@ -286,14 +292,14 @@ class Publishing(FerromqttInternalsHolder):
 
     async def publish_many(
         self,
-        messages: Iterable[OutgoingMessage],
+        messages: Iterable[ferromqtt.outcomes.OutgoingMessage],
         qos: int = 0,
         retain: bool = False,
         properties: PropertiesLike | None = None,
         *,
         timeout: float | None = None,
         codec: AnyEncoder | None = None,
-    ) -> list[Published | Exception]:
+    ) -> list[ferromqtt.Published | Exception]:
         """Publish messages in their order, and wait for the outcome of each.
 
         ```python

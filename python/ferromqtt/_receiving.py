@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, Unpack, cast, overload
 
+import ferromqtt  # for what is imported when somebody asks for it
 from ferromqtt import _keywords
 from ferromqtt._arguments import SubscriptionFlags
 from ferromqtt._internals import FerromqttInternalsHolder
@@ -11,7 +12,6 @@ from ferromqtt._native import MessagesIterator, TypedMessage
 from ferromqtt._queue import QueuedMessages
 from ferromqtt._subscription import MAXBYTES, MAXSIZE, Ack, Overflow, QueueTerms, Subscription
 from ferromqtt.codecs import AnyDecoder, Decoder, Loads
-from ferromqtt.message import Unacknowledged
 from ferromqtt.reasons import ReasonCode
 from ferromqtt.types import (
     PropertiesLike,
@@ -46,7 +46,7 @@ class Receiving(FerromqttInternalsHolder):
             return cast("MessagesIterator", QueuedMessages(internals.queue))  # has the same methods
         return internals.core.messages()
 
-    def unacknowledged(self) -> Unacknowledged:
+    def unacknowledged(self) -> ferromqtt.Unacknowledged:
         """Return what the program has taken and not acknowledged yet.
 
         It counts the messages of `manual_ack`, and those of subscriptions whose messages the
@@ -55,7 +55,7 @@ class Receiving(FerromqttInternalsHolder):
         """
         core = self._FerromqttInternalsHolder__internals.core
         messages, oldest, held_back = core.unacknowledged()
-        return Unacknowledged(messages=messages, oldest=oldest, held_back=held_back)
+        return ferromqtt.Unacknowledged(messages=messages, oldest=oldest, held_back=held_back)
 
     @_keywords.takes(_keywords.SubscribeKeywords)
     async def subscribe(

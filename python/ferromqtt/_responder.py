@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, overload
 
-from ferromqtt import _keywords, _requests
+from ferromqtt import _keywords, _lazy
 from ferromqtt._internals import FerromqttInternalsHolder, Internals
 from ferromqtt._native import Message, TypedMessage, admit_request, check_responder
 from ferromqtt._queue_answers import QueueAnswers
@@ -28,9 +28,12 @@ from ferromqtt.types import PayloadType, PropertiesLike, SubscriptionTopic
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
 
+    from ferromqtt import _requests
+
     V_co = TypeVarWithDefault("V_co", default=Any, covariant=True)
     """What the codec of a responder makes of a payload."""
 else:
+    _requests = _lazy.Later("ferromqtt._requests")
     V_co = TypeVar("V_co", covariant=True)  # before Python 3.13 it takes no default
 
 _T = TypeVar("_T")

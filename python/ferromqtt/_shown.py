@@ -24,7 +24,7 @@ _LARGE = 1 << 128
 """Numbers beyond this are not written out, which would take long or be refused."""
 
 
-_ADDRESS = re.compile(r"\[?[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*(%[\w.-]+)?(\](:\d*)?)?")
+_ADDRESS = r"\[?[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*(%[\w.-]+)?(\](:\d*)?)?"
 """An IPv6 address, with or without brackets and a port."""
 
 
@@ -87,7 +87,7 @@ def host(given: str, *, path: bool = False) -> str:
     if "@" in given:
         return f"***@{given.rpartition('@')[2]}"
     scheme, mark, rest = given.rpartition("://")
-    if _ADDRESS.fullmatch(rest):
+    if re.fullmatch(_ADDRESS, rest):
         return given
     name, colon, port = rest.partition(":")
     if not colon or port.isdigit():

@@ -8,35 +8,18 @@ import os
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Literal, Self, Unpack, cast
+from typing import TYPE_CHECKING, Literal, Self, Unpack, cast
 
 import ferromqtt  # for what is imported when somebody asks for it
-from ferromqtt import _authentication, _checks, _keywords, _shown
+from ferromqtt import _authentication, _checks, _keywords, _lazy, _shown
 from ferromqtt._client_keywords import ClientKeywords, with_defaults_of
 from ferromqtt._client_options import ClientOptions, memory_broker
-from ferromqtt._drain import Drained
 from ferromqtt._internals import free_property
 from ferromqtt._native import Message, MessagesIterator
+from ferromqtt._option_values import MQTT_CLEAN_START_FIRST_ONLY, ProtocolVersion
 from ferromqtt._publishing import Publishing
 from ferromqtt._receiving import Receiving
 from ferromqtt._responder import Responding
-from ferromqtt._url import arguments_of
-from ferromqtt.connection import (
-    ClientState,
-    ConnectResult,
-    CredentialsSource,
-    Reconnect,
-    ServerLike,
-    connect_result,
-)
-from ferromqtt.options import (
-    MQTT_CLEAN_START_FIRST_ONLY,
-    ProtocolVersion,
-    ProxySettings,
-    TLSParameters,
-    Will,
-)
-from ferromqtt.outcomes import OutgoingQueue
 from ferromqtt.types import (
     MemoryBroker,
     PropertiesLike,
@@ -45,6 +28,18 @@ from ferromqtt.types import (
     UserProperties,
     WebSocketHeaders,
 )
+
+if TYPE_CHECKING:
+    from ferromqtt.options import ProxySettings, TLSParameters, Will
+else:
+    __getattr__, __dir__ = _lazy.names(
+        __name__,
+        {
+            "ProxySettings": "ferromqtt.options",
+            "TLSParameters": "ferromqtt.options",
+            "Will": "ferromqtt.options",
+        },
+    )
 
 __all__ = [
     "Client",
@@ -260,7 +255,7 @@ class Client(Publishing, Receiving, Responding):
         identifier: str | None = None,
         queue_type: type[asyncio.Queue[Message]] | None = None,
         protocol: ProtocolVersion | Literal[3, 4, 5, "auto"] | None = None,
-        will: Will | None = None,
+        will: ferromqtt.Will | None = None,
         clean_session: bool | None = None,
         transport: Literal["tcp", "websockets", "unix"] = "tcp",
         timeout: float | None = None,
@@ -274,9 +269,9 @@ class Client(Publishing, Receiving, Responding):
         max_concurrent_outgoing_calls: int | None = None,
         properties: PropertiesLike | None = None,
         tls_context: ssl.SSLContext | None = None,
-        tls_params: TLSParameters | None = None,
+        tls_params: ferromqtt.TLSParameters | None = None,
         tls_insecure: bool | None = None,
-        proxy: ProxySettings | None = None,
+        proxy: ferromqtt.ProxySettings | None = None,
         socket_options: Iterable[SocketOption] | None = None,
         websocket_path: str | None = None,
         websocket_headers: WebSocketHeaders | None = None,
@@ -285,9 +280,9 @@ class Client(Publishing, Receiving, Responding):
         strict: bool = False,
         maximum_non_publish_size: int = 1 << 20,
         tls_server_hostname: str | None = None,
-        reconnect: bool | Reconnect = False,
-        servers: Iterable[ServerLike] | None = None,
-        credentials: CredentialsSource | None = None,
+        reconnect: bool | ferromqtt.Reconnect = False,
+        servers: Iterable[ferromqtt.connection.ServerLike] | None = None,
+        credentials: ferromqtt.connection.CredentialsSource | None = None,
         manual_ack: bool = False,
         session_expiry_interval: int | None = None,
         receive_maximum: int | None = None,
@@ -300,7 +295,7 @@ class Client(Publishing, Receiving, Responding):
         authentication_data: bytes | None = None,
         session_expiry_at_disconnect: int | None = None,
         topic_aliases: bool | int = False,
-        outgoing_queue: OutgoingQueue | None = None,
+        outgoing_queue: ferromqtt.OutgoingQueue | None = None,
         outbox: ferromqtt.Outbox | None = None,
         profile: ServerProfileName | None = None,
         record: str | os.PathLike[str] | None = None,
@@ -411,6 +406,8 @@ class Client(Publishing, Receiving, Responding):
                 but its scheme is shown.
             TypeError: An argument has the wrong type, or there is none of that name.
         """
+        from ferromqtt._url import arguments_of  # noqa: PLC0415 - many programs have none
+
         hostname, arguments = arguments_of(url, options)
         return cls(hostname, **arguments)
 
@@ -432,18 +429,20 @@ class Client(Publishing, Receiving, Responding):
         """
         return self._FerromqttInternalsHolder__internals.version
 
-    def state(self) -> ClientState:
+    def state(self) -> ferromqtt.ClientState:
         """Return where the client stands: whether there is a connection, and whether one comes."""
-        return ClientState(self._FerromqttInternalsHolder__internals.core.state)
+        return ferromqtt.ClientState(self._FerromqttInternalsHolder__internals.core.state)
 
     @free_property
-    def connack(self) -> ConnectResult | None:
+    def connack(self) -> ferromqtt.ConnectResult | None:
         """What the CONNACK of the latest connection has settled; None before the first one.
 
         Whether the session was resumed, the Client Identifier, what the server allows: each value
         is the one that holds, also where the server said nothing. It stays there when the
         connection has ended, and with each further connection there is another one.
         """
+        from ferromqtt.connection import connect_result  # noqa: PLC0415 - many programs need none
+
         return connect_result(self._FerromqttInternalsHolder__internals.core.connack)
 
     def stats(self) -> ferromqtt.Stats:
@@ -462,7 +461,7 @@ class Client(Publishing, Receiving, Responding):
         figures = self._FerromqttInternalsHolder__internals.core.outbox_stats()
         return None if figures is None else OutboxStats(**figures)
 
-    async def drain(self, timeout: float | None = None) -> Drained:
+    async def drain(self, timeout: float | None = None) -> ferromqtt.Drained:
         """End the connection gracefully, and return what was left undone.
 
         Accepts no more messages, waits until every call that was accepted has its outcome, then

@@ -11,12 +11,19 @@ import inspect
 import json
 import types
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from ferromqtt import _checks, _shown
-from ferromqtt._json_codec import JsonCodec, MismatchError, json_codec
+from ferromqtt import _checks, _lazy, _shown
 from ferromqtt.exceptions import PayloadError
 from ferromqtt.topic import Wildcard
+
+if TYPE_CHECKING:
+    from ferromqtt._json_codec import JsonCodec, json_codec
+else:
+    __getattr__, __dir__ = _lazy.names(
+        __name__,
+        {"JsonCodec": "ferromqtt._json_codec", "json_codec": "ferromqtt._json_codec"},
+    )
 
 __all__ = [
     "Codec",
@@ -33,6 +40,10 @@ __all__ = [
 T = TypeVar("T")
 _T_co = TypeVar("_T_co", covariant=True)
 _T_contra = TypeVar("_T_contra", contravariant=True)
+
+
+class MismatchError(ValueError):
+    """JSON, or a value, that is not of the codec's type. Its text has names and types alone."""
 
 
 class Encoder(Protocol[_T_contra]):
@@ -126,6 +137,8 @@ def _name_of(codec: object) -> str:
     """Return what errors call a codec: of a module the name, of an object its class."""
     if isinstance(codec, types.ModuleType | type):
         return codec.__name__
+    from ferromqtt._json_codec import JsonCodec  # noqa: PLC0415 - for those who have a codec
+
     return repr(codec) if isinstance(codec, JsonCodec) else type(codec).__name__
 
 

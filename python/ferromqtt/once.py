@@ -240,6 +240,7 @@ def sqlalchemy(
 
 
 def _check_opens(kind: str, connection: str, given: object) -> None:
-    if not callable(given) or isinstance(given, type):
+    is_connection = hasattr(given, "cursor")  # of another library, and callable as sqlite3's is
+    if not callable(given) or isinstance(given, type) or is_connection:
         must_be = f"{connection}, or a function that opens one"
         raise _checks.wrong_type(f"the connection of once.{kind}", must_be, given)

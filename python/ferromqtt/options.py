@@ -5,23 +5,22 @@ from __future__ import annotations
 import dataclasses
 import enum
 import ssl
-from typing import Any, Final
+from typing import Any
 
 from ferromqtt import _keywords, _shown
+from ferromqtt._option_values import MQTT_CLEAN_START_FIRST_ONLY, ProtocolVersion
 from ferromqtt.reasons import PacketTypes
 from ferromqtt.topic import TopicLike
 from ferromqtt.types import PayloadType, PropertiesLike, UserProperties
 
-MQTT_CLEAN_START_FIRST_ONLY: Final = 3
-"""`clean_start` of a client that starts a new session whenever it is entered."""
-
-
-class ProtocolVersion(enum.IntEnum):
-    """The versions of MQTT."""
-
-    V31 = 3
-    V311 = 4
-    V5 = 5
+__all__ = [
+    "MQTT_CLEAN_START_FIRST_ONLY",
+    "ProtocolVersion",
+    "ProxySettings",
+    "ProxyType",
+    "TLSParameters",
+    "Will",
+]
 
 
 class ProxyType(enum.IntEnum):

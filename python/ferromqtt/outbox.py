@@ -90,7 +90,7 @@ class Outbox:
 
 
 def _check_seconds(name: str, value: object) -> None:
-    if not _checks.is_number(value):
+    if not _checks.is_number(value) or isinstance(value, bool):
         raise _checks.wrong_type(f"Outbox: {name}", "a number of seconds", value)
     seconds = float(value)  # type: ignore[arg-type]  # a number
     if not 0 < seconds < math.inf:

@@ -13,6 +13,7 @@ from typing import Any, Literal, NoReturn, Protocol, TypeAlias
 
 from ferromqtt import _checks
 from ferromqtt._native import Core
+from ferromqtt._option_values import OUTGOING_BYTES, OUTGOING_MESSAGES, OUTGOING_OVERFLOW
 from ferromqtt.properties import Properties
 from ferromqtt.reasons import ReasonCode
 from ferromqtt.topic import TopicLike
@@ -150,9 +151,9 @@ class OutgoingQueue:
         TypeError: An argument has the wrong type.
     """
 
-    maxsize: int | None = 10_000
-    maxbytes: int | None = 64 << 20
-    overflow: Literal["wait", "drop_oldest", "drop_newest", "fail"] = "wait"
+    maxsize: int | None = OUTGOING_MESSAGES
+    maxbytes: int | None = OUTGOING_BYTES
+    overflow: Literal["wait", "drop_oldest", "drop_newest", "fail"] = OUTGOING_OVERFLOW
 
     def __post_init__(self) -> None:
         _checks.check_bounds("OutgoingQueue", self.maxsize, self.maxbytes, self.overflow, OVERFLOWS)

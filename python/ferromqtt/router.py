@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Unpack, cast
 
 from ferromqtt import _checks, _handler_checks, _keywords
 from ferromqtt._internals import FerromqttInternalsHolder, Internals, internals_of
-from ferromqtt._native import Message, TypedMessage, is_unacknowledged
+from ferromqtt._native import (
+    Message,
+    TypedMessage,
+    acknowledge_committed,
+    hold_for_transaction,
+    is_unacknowledged,
+)
 from ferromqtt._once.store import Store
 from ferromqtt._responder import Request, Requests, Responder, Responding
 from ferromqtt._subscription import Subscription, SubscriptionMessages
@@ -492,9 +498,11 @@ class Router:
                     run.finish(end)
                     return
                 has_warned = has_warned or once.warn_of_qos(run.internals, batch)
+                for message in batch:
+                    hold_for_transaction(message)
                 handled = await opened.handle(batch)
                 for message in batch[: handled.count]:
-                    message.ack()
+                    acknowledge_committed(message)
                 for message in handled.doubtful:
                     once.warn_of_doubt(run.internals, message)
                 for error, message in handled.dead:

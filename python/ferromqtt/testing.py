@@ -32,7 +32,6 @@ from ferromqtt._checks import wrong_type
 from ferromqtt._client_keywords import MemoryClientKeywords, with_defaults_of
 from ferromqtt._faults import Duration, Fault, Link, PacketKind
 from ferromqtt._internals import internals_of
-from ferromqtt._journal import JournalMessage, JournalPacket
 from ferromqtt._native import Broker, TestAuthority
 from ferromqtt._recording import ReplayError, diff, show
 from ferromqtt._transport import memory
@@ -41,12 +40,15 @@ from ferromqtt.reasons import ReasonCode
 
 if TYPE_CHECKING:
     from ferromqtt._chaos import Chaos, SeedFailure, run_seeds
+    from ferromqtt._journal import JournalMessage, JournalPacket
     from ferromqtt._virtual_loop import Jump, StuckError, VirtualLoop
 else:
     __getattr__, __dir__ = _lazy.names(
         __name__,
         {
             "Chaos": "ferromqtt._chaos",
+            "JournalMessage": "ferromqtt._journal",
+            "JournalPacket": "ferromqtt._journal",
             "Jump": "ferromqtt._virtual_loop",
             "SeedFailure": "ferromqtt._chaos",
             "StuckError": "ferromqtt._virtual_loop",

@@ -45,7 +45,8 @@ WildcardLike: TypeAlias = str | Wildcard
 """What `Topic.matches` takes."""
 
 
-@dataclasses.dataclass(frozen=True)
+# Its methods are those of Wildcard: each that is generated costs every import of the package.
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class Topic(Wildcard):
     """The topic a message is published to: no wildcard in it.
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ferromqtt_pytest import _imports, _item
+from ferromqtt_pytest import _item
 
 if TYPE_CHECKING:
     import asyncio
@@ -167,6 +167,8 @@ def _at_least_one(text: str) -> int:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Add the marker, and leave the modules of ferromqtt as they are."""
+    from ferromqtt_pytest import _imports  # noqa: PLC0415 - not where pytest runs no test
+
     config.addinivalue_line("markers", _MARKER)
     _imports.leave_as_it_is(config)
 

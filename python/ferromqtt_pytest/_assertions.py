@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ferromqtt._journal import UNSET
+from ferromqtt._faults import UNSET
 
 if TYPE_CHECKING:
     from ferromqtt.testing import TestBroker

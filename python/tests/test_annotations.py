@@ -1,18 +1,21 @@
 """What programs that read annotations and signatures find: they can be resolved at run time."""
 
+import copy
 import dataclasses
 import importlib
 import inspect
+import pickle
 import pkgutil
 import ssl
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import pydantic
 import pytest
 
 import ferromqtt
+from ferromqtt._keywords import LazySignature
 from ferromqtt._queue import QueuedMessages
 
 SHIM_MODULES = ("aiomqtt", *(f"aiomqtt.{name}" for name in ("client", "exceptions", "message")))
@@ -104,6 +107,32 @@ def test_the_signature_of_a_message_names_its_parameters_1_7() -> None:
         pass
 
     assert list(inspect.signature(Mine).parameters) == names
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        str,
+        hash,
+        copy.copy,
+        lambda signature: signature.bind("a", timeout=1),
+        lambda signature: signature.replace(return_annotation=int),
+        lambda signature: pickle.loads(pickle.dumps(signature)),
+        lambda signature: signature == inspect.signature(len),
+    ],
+)
+def test_a_signature_is_made_whatever_is_looked_at_first_1_7(
+    look: Callable[[inspect.Signature], object],
+) -> None:
+    def call(topic: str, qos: int = 0, **keywords: object) -> bool:
+        raise NotImplementedError
+
+    timeout = inspect.Parameter("timeout", inspect.Parameter.KEYWORD_ONLY, default=None)
+    signature = LazySignature.by(call, lambda: [timeout])
+    look(signature)
+    assert str(signature) == "(topic: str, qos: int = 0, *, timeout=None) -> bool"
+    with pytest.raises(AttributeError):
+        signature.no_such_attribute  # noqa: B018 - asking is what raises
 
 
 def test_dataclasses_name_the_types_of_their_fields_1_7() -> None:

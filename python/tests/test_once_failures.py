@@ -246,3 +246,35 @@ def test_two_asynchronous_handlers_over_one_store_take_turns() -> None:
         db.close()
 
     play(main)
+
+
+@pytest.mark.parametrize("answer", ["ack", "reject"])
+def test_a_handler_cannot_acknowledge_what_it_may_fail_on(tmp_path: Path, answer: str) -> None:
+    """Otherwise the message would be lost with what is rolled back."""
+
+    async def main() -> None:
+        path = tmp_path / "orders.db"
+        with contextlib.closing(database(path)) as db:
+            store = once.sqlite(db)
+            store.create()
+            broker = memory_broker()
+            hasty = Router()
+
+            @hasty.exactly_once("orders", store=store, key=key)
+            def answers(message: Message, _: sqlite3.Connection) -> None:
+                getattr(message, answer)()
+
+            async with running(broker, hasty) as world:
+                await world.publish("1:soup")
+                with pytest.raises(once.HandlerFailedError) as error:
+                    await world.task
+                assert isinstance(error.value.__cause__, RuntimeError)
+                assert world.session.in_flight == 1
+            router = Router()
+            router.exactly_once("orders", store=store, key=key)(insert)
+            async with running(broker, router) as world:
+                await asyncio.sleep(1)
+                assert orders(db) == [b"1:soup"]
+                assert world.session.in_flight == 0
+
+    play(main)

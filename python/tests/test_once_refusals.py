@@ -189,6 +189,11 @@ def alchemy_that_is_not_started() -> None:
         (alchemy_that_is_not_started, ValueError, "AsyncConnection is not started: await it"),
         (lambda: once.sqlite("orders.db"), TypeError, "or a function that opens one, not str"),
         (lambda: once.psycopg("host=db"), TypeError, "or a function that opens one, not str"),
+        (
+            lambda: once.psycopg(sqlite3.connect(":memory:")),
+            TypeError,
+            "a psycopg.Connection or AsyncConnection, or a function that opens one, not Connection",
+        ),
         (lambda: once.aiosqlite("orders.db"), TypeError, "an aiosqlite.Connection, not str"),
         (lambda: once.sqlalchemy("sqlite://"), TypeError, "a Connection, Session.*not str"),
         (

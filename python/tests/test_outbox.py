@@ -318,6 +318,21 @@ def test_a_receipt_says_that_a_message_is_kept_only_when_it_is(tmp_path: Path, q
     asyncio.run(main())
 
 
+def test_a_receipt_that_nobody_awaits_any_more_is_no_error_of_the_loop(tmp_path: Path) -> None:
+    """asyncio reports what is in a future that nobody has asked for, once that is collected."""
+
+    async def main() -> None:
+        async with away() as nobody, client_of(nobody, Outbox(tmp_path / "outbox")) as client:
+            receipt = await client.enqueue("t", "1", qos=1)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(receipt, 0.01)
+        assert receipt.done()
+        future: Any = receipt._future
+        assert not future._log_traceback
+
+    asyncio.run(main())
+
+
 def test_a_receipt_ends_when_no_connection_follows(tmp_path: Path) -> None:
     async def main() -> None:
         async with TestBroker(listen=False) as broker:
@@ -470,6 +485,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"max_age": -1}, ValueError, "max_age must be more than 0"),
     ({"max_age": "1"}, TypeError, "max_age"),
     ({"quarantine": "no"}, TypeError, "quarantine"),
+    ({"sync": True}, TypeError, "sync"),
     ({"sync": "sometimes"}, ValueError, "sync must be"),
     ({"sync": float("inf")}, ValueError, "sync must be more than 0 seconds, and finite"),
 ]

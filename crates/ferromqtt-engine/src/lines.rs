@@ -259,7 +259,7 @@ impl Lines {
                 Line::warning(text).name("error", error)
             }
             Fact::StoreDamaged { damage } => {
-                let text = "the outbox is damaged: the disk gives bytes back in another form (check the disk)";
+                let text = "the outbox is damaged: the disk gives bytes back in another form (check the disk; 'ferromqtt outbox check' says what is lost)";
                 Line::warning(text).name("damage", damage)
             }
             Fact::PassedOver { topic } => {

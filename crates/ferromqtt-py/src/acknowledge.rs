@@ -35,6 +35,11 @@ pub(crate) enum Origin {
         core: Py<Core>,
         delivery: DeliveryId,
     },
+    /// An exactly-once handler has it: it is acknowledged when the transaction is on record, and not by the program.
+    InTransaction {
+        core: Py<Core>,
+        delivery: DeliveryId,
+    },
     /// The program has acknowledged or rejected it.
     Acknowledged,
 }
@@ -54,7 +59,7 @@ impl Origin {
     /// The core that is to acknowledge it.
     pub(crate) const fn core(&self) -> Option<&Py<Core>> {
         match self {
-            Self::Unacknowledged { core, .. } => Some(core),
+            Self::Unacknowledged { core, .. } | Self::InTransaction { core, .. } => Some(core),
             Self::Made | Self::Acknowledged => None,
         }
     }
@@ -130,6 +135,12 @@ fn to_acknowledge<'py>(
             return Ok(Some((core.bind(slf.py()).clone(), *delivery)));
         }
         Some(Origin::Acknowledged) => return Ok(None),
+        Some(Origin::InTransaction { .. }) => {
+            return Err(PyRuntimeError::new_err(
+                "This message is acknowledged when the transaction of its exactly-once handler is committed: leave out ack() \
+                 and reject(). What the handler raises keeps it from being acknowledged",
+            ));
+        }
         Some(Origin::Made) => {
             return Err(PyRuntimeError::new_err(
                 "This message cannot be acknowledged: the program has made, copied or unpickled it. Acknowledge the one that \
@@ -231,6 +242,39 @@ fn reason_text(given: &Bound<'_, PyAny>) -> PyResult<ferromqtt_proto::Utf8String
     };
     rules::check_text("reason_string", text, "")?;
     convert::utf8(given)
+}
+
+/// Has a message of an exactly-once handler acknowledged by `acknowledge_committed`, and by nothing else.
+#[pyfunction]
+pub(crate) fn hold_for_transaction(message: &Bound<'_, Message>) {
+    let _held = gate::hold(message);
+    let mut message = message.lock();
+    let origin = message.origin.take().map(|origin| match *origin {
+        Origin::Unacknowledged { core, delivery } => {
+            Box::new(Origin::InTransaction { core, delivery })
+        }
+        _ => origin,
+    });
+    message.origin = origin;
+}
+
+/// Acknowledges a message of an exactly-once handler, whose transaction is committed. QoS 0 has nothing to acknowledge.
+#[pyfunction]
+pub(crate) fn acknowledge_committed(message: &Bound<'_, Message>) -> PyResult<()> {
+    let _inside = gate::enter_on(message)?;
+    let found = match message.read().origin.as_deref() {
+        Some(Origin::InTransaction { core, delivery }) => {
+            Some((core.bind(message.py()).clone(), *delivery))
+        }
+        _ => None,
+    };
+    let Some((core, delivery)) = found else {
+        return Ok(());
+    };
+    let _held = gate::hold(&core);
+    check_caller(&core)?;
+    core.lock().engine.acknowledge(delivery);
+    finish(message, &core)
 }
 
 /// Sets whether the program acknowledges the messages that come from now on.

@@ -102,7 +102,8 @@ pub(crate) fn set_result(future: &Bound<'_, PyAny>, result: Bound<'_, PyAny>) ->
     Ok(())
 }
 
-/// Fails a future, unless its caller has gone already.
+/// Fails a future, unless its caller has gone already. One that nobody awaits says nothing of that: a receipt may be dropped, and
+/// a call may be given up.
 pub(crate) fn set_exception(future: &Bound<'_, PyAny>, error: Bound<'_, PyAny>) -> PyResult<()> {
     let py = future.py();
     let done = future.call_method0(intern!(py, "done"))?.is_truthy()?;
@@ -113,6 +114,9 @@ pub(crate) fn set_exception(future: &Bound<'_, PyAny>, error: Bound<'_, PyAny>) 
     {
         // Its loop is closed: nobody is there to tell.
         debug_assert!(!PyErr::occurred(py));
+    }
+    if !done {
+        future.call_method0(intern!(py, "exception"))?; // asyncio takes it for awaited
     }
     Ok(())
 }

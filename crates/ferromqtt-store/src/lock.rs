@@ -108,10 +108,10 @@ impl fmt::Display for StoreOwner {
             return f.write_str("another process");
         };
         write!(f, "process {process}")?;
-        match (&self.program, self.since) {
-            (Some(program), Some(since)) => write!(f, " ({program}, since {since} s after 1970)"),
-            (Some(program), None) => write!(f, " ({program})"),
-            (None, _) => Ok(()),
+        match &self.program {
+            _ if process == std::process::id() => f.write_str(" (this program)"),
+            Some(program) => write!(f, " ({program})"),
+            None => Ok(()),
         }
     }
 }

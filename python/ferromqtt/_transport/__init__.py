@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ferromqtt import _shown
 from ferromqtt._native import Hint, Host, Phase
-from ferromqtt._transport import addresses, proxy, websocket
+from ferromqtt._transport import addresses, websocket
 from ferromqtt._transport.attempt import bind_hint
 from ferromqtt._transport.ending import until_ended
 
@@ -82,6 +82,8 @@ async def open_transport(
 
 async def _connect(options: ClientOptions, host: Host, attempt: Attempt) -> socket.socket:
     """Return a socket that is connected to the server, if need be through a proxy."""
+    from ferromqtt._transport import proxy  # noqa: PLC0415 - not for other transports
+
     loop = asyncio.get_running_loop()
 
     async def connect(address: addresses.Address) -> socket.socket:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from ferromqtt._native import Host, ProxyHandshake, proxy_of_url
 from ferromqtt._transport import addresses
-from ferromqtt.options import ProxySettings, ProxyType
 
 if TYPE_CHECKING:
     import asyncio
     import socket
 
-_USUAL_PORTS = {ProxyType.SOCKS4: 1080, ProxyType.SOCKS5: 1080, ProxyType.HTTP: 8080}
+    from ferromqtt.options import ProxySettings
+
+_USUAL_PORTS = {1: 1080, 2: 1080, 3: 8080}
+"""By the numbers of `ferromqtt.options.ProxyType`."""
 _READ_SIZE = 4096
 _VARIABLE = "The environment variable mqtt_proxy"
 
@@ -82,7 +84,7 @@ def choose(settings: ProxySettings | None, hostname: str, host: Host) -> Proxy |
     if settings is None:
         return _from_environment(hostname, host)
     arguments = settings.proxy_args
-    kind = ProxyType(arguments["proxy_type"])
+    kind = int(arguments["proxy_type"])
     return Proxy(
         kind=kind,
         host=arguments["proxy_addr"],

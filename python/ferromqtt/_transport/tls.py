@@ -9,7 +9,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ferromqtt._native import Host
-from ferromqtt._transport import files
 
 if TYPE_CHECKING:
     from ferromqtt._client_options import ClientOptions
@@ -135,6 +134,8 @@ def _make_into(reading: concurrent.futures.Future[ssl.SSLContext], params: TLSPa
 
 
 def _make(params: TLSParameters) -> ssl.SSLContext:
+    from ferromqtt._transport import files  # noqa: PLC0415 - for those who have some
+
     context = ssl.SSLContext(params.tls_version or ssl.PROTOCOL_TLS_CLIENT)
     if params.certfile is not None:
         files.load_chain(context, params.certfile, params.keyfile, params.keyfile_password)

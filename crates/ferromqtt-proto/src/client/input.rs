@@ -320,9 +320,9 @@ impl Client {
         if resumes {
             self.session.outbound.start_resending();
         } else {
-            let needs = self.session_lost();
-            self.hold_until_session_end_is_recorded(needs);
+            self.session_lost();
         }
+        self.hold_until_session_end_is_recorded();
         let was_unanswered_before = std::mem::take(&mut self.was_unanswered_before);
         if is_doubtful {
             self.session.inbound.doubt();

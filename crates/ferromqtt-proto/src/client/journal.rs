@@ -176,10 +176,12 @@ impl Client {
         self.send_pubrel(Ack::success(id), needed)
     }
 
-    /// The session that was on the server is gone: nothing but PINGREQ, AUTH and DISCONNECT leaves until that is on record.
-    pub(super) fn hold_until_session_end_is_recorded(&mut self, needs: SessionNeeds) {
+    /// A session that was on the server is gone, since this connection or an earlier one of this process: nothing but PINGREQ,
+    /// AUTH and DISCONNECT leaves until that is on record.
+    pub(super) fn hold_until_session_end_is_recorded(&mut self) {
+        let journal = &self.session.journal;
         if let Some(connection) = &mut self.connection {
-            connection.held.hold_all(needs, &self.session.journal);
+            connection.held.hold_all(journal.session_end(), journal);
         }
         self.release_held(); // as far as a store has failed, it waits for nothing
     }

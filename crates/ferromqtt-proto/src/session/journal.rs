@@ -148,6 +148,9 @@ struct JournalRow {
     written: u64,
     /// What the last [`SessionChange::Releasing`] or [`SessionChange::Released`] has packets wait for.
     second_halves: Needed,
+    /// What the last [`SessionChange::SessionLost`] has packets wait for. The connection may end before it is on record, and the
+    /// next one resumes the session that has begun.
+    session_end: Needed,
     /// The store has failed: nothing is recorded until it begins a new record.
     has_failed: bool,
 }
@@ -186,6 +189,7 @@ impl Journal {
                 row.written = row.last;
                 row.has_failed = false;
                 row.second_halves = 0;
+                row.session_end = 0;
             }
         }
     }
@@ -306,6 +310,8 @@ impl Journal {
         };
         if is_second_half {
             row.second_halves = sequence;
+        } else if matches!(change, SessionChange::SessionLost { .. }) {
+            row.session_end = sequence;
         }
         if !row.has_failed {
             row.last = sequence;
@@ -403,8 +409,10 @@ impl Journal {
         row.has_failed = false;
         row.last += 1;
         let sequence = row.last;
-        if row.second_halves > row.written {
-            row.second_halves = sequence;
+        for needed in [&mut row.second_halves, &mut row.session_end] {
+            if *needed > row.written {
+                *needed = sequence;
+            }
         }
         if direction == Direction::Received && self.connecting.is_some() && !self.keeps() {
             self.connecting = Some(sequence);
@@ -425,6 +433,14 @@ impl Journal {
     /// What a PUBREL (of [`Direction::Sent`]) or PUBCOMP waits for that is sent again: its first one may be held.
     pub(crate) const fn second_halves(&self, direction: Direction) -> Needed {
         self.row(direction).second_halves
+    }
+
+    /// What packets wait for in a session that follows one that the server has lost.
+    pub(crate) const fn session_end(&self) -> SessionNeeds {
+        SessionNeeds {
+            sent: self.row(Direction::Sent).session_end,
+            received: self.row(Direction::Received).session_end,
+        }
     }
 }
 

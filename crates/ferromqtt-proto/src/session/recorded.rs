@@ -142,11 +142,17 @@ impl Session {
     pub fn record(&self) -> impl Iterator<Item = SessionChange> + use<> {
         let mut changes = Vec::new();
         let waiting = || self.outbound.iter_waiting();
-        // What is to be sent in another session was sent in one before, under an identifier that means nothing now.
-        for waiting in waiting().filter(|waiting| waiting.resent_as_new) {
-            changes.extend(publishing(waiting.key, self.ids.last(), &waiting.publish));
-        }
-        if !changes.is_empty() {
+        let in_flight = || self.outbound.iter_in_flight();
+        // What is to be sent in another session was sent in one before, under an identifier that means nothing now. Behind what of
+        // that has been sent again: messages keep the order in which they are first on record (MQTT-4.6.0-1).
+        let is_resending = waiting().any(|it| it.resent_as_new && it.key.is_some());
+        if is_resending {
+            for flow in in_flight() {
+                changes.extend(publishing(flow.key, flow.id, &flow.publish));
+            }
+            for waiting in waiting().filter(|waiting| waiting.resent_as_new) {
+                changes.extend(publishing(waiting.key, self.ids.last(), &waiting.publish));
+            }
             let direction = Direction::Sent;
             changes.push(SessionChange::SessionLost { direction });
         }
@@ -172,8 +178,14 @@ impl Session {
                 ]
             }));
         }
-        for flow in self.outbound.iter_in_flight() {
-            changes.extend(publishing(flow.key, flow.id, &flow.publish));
+        for flow in in_flight() {
+            let packet_id = flow.id;
+            changes.extend(match is_resending {
+                true => flow
+                    .key
+                    .map(|key| SessionChange::Sending { key, packet_id }),
+                false => publishing(flow.key, packet_id, &flow.publish),
+            });
         }
         // What a connection has not handed over is on record all the same, under an identifier that was freed since.
         let free = (1..=u16::MAX).filter_map(PacketId::new);

@@ -113,6 +113,58 @@ fn disconnect_leaves_before_the_end_of_a_session_is_on_record() {
     }
 }
 
+/// The next CONNACK says that the session is there: it is the one that has begun. To have its server send anything before that is
+/// on record is what the process behind this one could not tell from the lost session.
+#[test]
+fn the_next_connection_waits_too_until_the_end_of_a_session_is_on_record() {
+    for version in VERSIONS {
+        let (mut pair, mut store) = connecting(version);
+        pair.accept(false, Properties::default());
+        pair.reconnect(true);
+        assert!(store.collect(&mut pair).ends_with(&session_lost()));
+        pair.subscribe(&["s"]);
+        pair.publish("t", "a", AtMostOnce);
+        assert!(pair.bytes().is_empty());
+        store.write_row(&mut pair, Direction::Sent);
+        assert!(pair.bytes().is_empty());
+        store.write_row(&mut pair, Direction::Received);
+        assert_eq!(pair.sent(), ["SUBSCRIBE 1 s", "PUBLISH q0 a"]);
+        pair.reconnect(true);
+        pair.publish("t", "b", AtMostOnce);
+        assert!(
+            pair.sent().contains(&"PUBLISH q0 b".to_owned()),
+            "it is on record"
+        );
+    }
+}
+
+/// A store that has failed holds up nothing but what would have the server send, on the next connection as on the first.
+#[test]
+fn subscribe_waits_on_the_next_connection_too_for_a_store_that_failed_as_the_session_was_lost() {
+    for version in VERSIONS {
+        let (mut pair, _) = connecting(version);
+        pair.accept(false, Properties::default());
+        pair.client.journal_failed(Direction::Received);
+        pair.client.journal_failed(Direction::Sent);
+        pair.reconnect(true);
+        pair.subscribe(&["s"]);
+        pair.publish("t", "a", AtLeastOnce);
+        assert_eq!(pair.sent(), ["PUBLISH q1 2 a"]);
+        let now = pair.now;
+        let (sequence, state) = pair.client.begin_record(now, Direction::Received);
+        assert_eq!(state, [], "no message of the lost session is remembered");
+        pair.reconnect(true);
+        assert!(!pair.sent().contains(&"SUBSCRIBE 1 s".to_owned()));
+        (pair.client).journal_written(Direction::Received, sequence);
+        pair.pump();
+        let sent = pair.sent();
+        assert!(
+            sent.iter().any(|it| it.starts_with("SUBSCRIBE")),
+            "{sent:?}"
+        );
+    }
+}
+
 /// While identifiers are remembered, a CONNECT may end what they mean. One that no entry answers needs no second entry.
 #[test]
 fn connect_waits_for_its_record_while_identifiers_are_remembered() {

@@ -26,7 +26,7 @@ pub enum OnceError<S, H> {
     /// [`OnFailure::Stop`](crate::OnFailure::Stop). What it has done is rolled back, those before it are handled and acknowledged,
     /// and the message comes again with the next connection.
     #[error(
-        "the exactly-once handler {handler} has failed{often} on a message to {topic}: it is not acknowledged, and comes again with the next connection (with OnFailure::DeadLetter it would go to a table, and the next one be handled)",
+        "the exactly-once handler {handler} has failed{often} on a message to {topic}: {error} (it is not acknowledged, and comes again with the next connection; with OnFailure::DeadLetter it would go to a table, and the next one be handled)",
         often = times(*tries)
     )]
     Handler {
@@ -36,8 +36,8 @@ pub enum OnceError<S, H> {
         topic: String,
         /// How often it was tried.
         tries: u32,
-        /// What the handler says.
-        #[source]
+        /// What the handler says. It need not be an `Error`: a text, or a `Box<dyn Error>`, will do. So it is no
+        /// [`source`](std::error::Error::source), and its text is a part of this one's.
         error: H,
     },
     /// The key of a message is none that every database stores: it has to have 1 to 255 characters, and none may be U+0000. It

@@ -113,6 +113,11 @@ impl Proxy {
         aim.left = moment.map_or(0, |it| it.count);
     }
 
+    /// The client is about to be waited for, and its number may be another process's then.
+    pub(crate) fn call_off(&self) {
+        self.aim.lock().unwrap().moment = None;
+    }
+
     /// What has gone through, once the client is dead.
     pub(crate) fn finish(self) -> Seen {
         // Ends the wait for one that has died before it came here.
@@ -203,6 +208,9 @@ impl Aim {
     }
 
     fn kill(&self) {
+        if self.moment.is_none() {
+            return; // it was called off since
+        }
         run("kill", &["-KILL", &self.victim.to_string()]);
     }
 

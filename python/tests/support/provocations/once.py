@@ -69,6 +69,7 @@ def stopping(part: str, handler: Any = nothing, **keywords: Given) -> None:  # n
 
 stopping("has failed{often} on a message", fail)
 stopping("has ended its transaction", lambda _, db: db.commit())
+stopping("This message is acknowledged when", lambda message, _: message.ack())
 stopping("the key of a message must be", key=lambda _: None)
 stopping("the key of a message must have", key=lambda _: "")
 stopping("the key of a message must not", key=lambda _: "\0")
