@@ -89,7 +89,10 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<transport::Race>()?;
     module.add_class::<typed_message::TypedMessage>()?;
     module.add_class::<websocket::WebSocketTransport>()?;
-    module.add_function(wrap_pyfunction!(acknowledge::acknowledge_committed, module)?)?;
+    module.add_function(wrap_pyfunction!(
+        acknowledge::acknowledge_committed,
+        module
+    )?)?;
     module.add_function(wrap_pyfunction!(acknowledge::hold_for_transaction, module)?)?;
     module.add_function(wrap_pyfunction!(allocator::purge_delay, module)?)?;
     module.add_function(wrap_pyfunction!(chaos::draw_faults, module)?)?;
