@@ -170,7 +170,7 @@ PARTS = (
     Part("tokio client, TLS", 673, _TLS),
     Part("tokio client, face", 2_514, _RUST_FACE),
     Part("binding, driver", 5_773, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
-    Part("binding, face", 2_165, _BINDING_FACE),
+    Part("binding, face", 2_168, _BINDING_FACE),
     Part("Python, driver", 5_299, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
     Part("Python, face", 4_952, _PYTHON_FACE),
     Part("Python, test tools", 3_588, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),

@@ -465,6 +465,13 @@ impl RestartPlay {
                     },
                     qos,
                 ) => times == 0 && qos != QoS::AtLeastOnce,
+                // It was sent in a session that was lost, and the store failed before it could be sent again.
+                (
+                    Outcome::NotStored {
+                        delivery: Delivery::Unknown,
+                    },
+                    QoS::ExactlyOnce,
+                ) => self.sessions > 0 && times <= self.sessions,
                 (Outcome::Expired | Outcome::Dropped | Outcome::Replaced, qos) => {
                     times == 0 || qos == QoS::AtLeastOnce && self.left_early.contains(key)
                 }
