@@ -8,7 +8,7 @@
 //! make soup
 //! make bread
 //! make bread
-//! the exactly-once handler kitchen has failed 2 times on a message to orders: it is not acknowledged, and comes again with the next connection (with OnFailure::DeadLetter it would go to a table, and the next one be handled)
+//! the exactly-once handler kitchen has failed 2 times on a message to orders: the oven is cold (it is not acknowledged, and comes again with the next connection; with OnFailure::DeadLetter it would go to a table, and the next one be handled)
 //! make bread
 //! make rice
 //! 3 orders of 3 dishes
