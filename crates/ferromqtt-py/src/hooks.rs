@@ -115,8 +115,9 @@ pub(crate) fn set_exception(future: &Bound<'_, PyAny>, error: Bound<'_, PyAny>) 
         // Its loop is closed: nobody is there to tell.
         debug_assert!(!PyErr::occurred(py));
     }
-    if !done {
-        future.call_method0(intern!(py, "exception"))?; // asyncio takes it for awaited
+    // What a thread waits on has no such method, and reports nothing.
+    if !done && let Some(exception) = future.getattr_opt(intern!(py, "exception"))? {
+        exception.call0()?; // asyncio takes it for awaited from now on
     }
     Ok(())
 }
