@@ -52,7 +52,7 @@ impl Outbox {
             sync: StoreSync::Always,
             // Larger than what a busy program has underway, which is then read back from the disk only after a stall.
             window: OutgoingLimits {
-                messages: Some(8_000),
+                messages: Some(24_000),
                 bytes: Some(8 << 20),
             },
         }
@@ -102,7 +102,7 @@ impl Outbox {
 
     /// How many of the messages on record that wait are in memory, and how many bytes of them, beside the 1,000 messages or 4 MiB that
     /// are next; the others are read from the disk when their turn comes. One is in memory in any case. Each of the others takes about
-    /// 60 bytes, and with `keep_latest` its topic. Default: 8,000 messages, and 8 MiB.
+    /// 60 bytes, and with `keep_latest` its topic. Default: 24,000 messages, and 8 MiB.
     #[must_use]
     pub const fn window(mut self, window: OutgoingLimits) -> Self {
         self.window = window;
