@@ -163,7 +163,7 @@ PARTS = (
     Part("core", 17_430, ("crates/ferromqtt-proto/src",)),
     Part("engine", 5_786, ("crates/ferromqtt-engine/src",)),
     Part("recordings", 1_734, ("crates/ferromqtt-recording/src",)),
-    Part("outbox", 575, ("crates/ferromqtt-outbox/src",)),
+    Part("outbox", 572, ("crates/ferromqtt-outbox/src",)),
     Part("store", 4_518, ("crates/ferromqtt-store/src",)),
     Part("transport", 2_606, ("crates/ferromqtt-transport/src",)),
     Part("tokio client, driver", 5_330, (RUST,), (*_RUST_FACE, *_TLS)),

@@ -145,7 +145,7 @@ impl RunningOutbox {
         }
         if let Some(fetched) = self.store.take_fetched() {
             match self.reads.take() {
-                Some(Reads::Next(asked)) => self.hand_over(engine, &asked, fetched),
+                Some(Reads::Next(asked)) => Self::hand_over(engine, &asked, fetched),
                 Some(Reads::Retries) => self.send_again(engine, now, fetched),
                 None => {}
             }
@@ -191,13 +191,9 @@ impl RunningOutbox {
         }
     }
 
-    /// Gives the engine messages whose turn comes. One that cannot be read ends, as it would be in the way forever.
-    fn hand_over<T: Tokens>(
-        &mut self,
-        engine: &mut Engine<T>,
-        asked: &[u64],
-        fetched: Vec<FetchedMessage>,
-    ) {
+    /// Gives the engine messages whose turn comes. One that cannot be read leaves the queue, as it would be in the way forever. One whose
+    /// bytes are damaged has been ended by the store; one that the disk does not read now stays on record for the next engine.
+    fn hand_over<T: Tokens>(engine: &mut Engine<T>, asked: &[u64], fetched: Vec<FetchedMessage>) {
         let mut fetched = fetched.into_iter().peekable();
         let mut unread = Vec::new();
         let messages = asked.iter().map(|&key| {
@@ -216,8 +212,10 @@ impl RunningOutbox {
         });
         engine.put_fetched(messages);
         for key in unread {
-            self.behind.push_back(ended(key, EndedHow::Damaged)); // a damaged one has been ended by the store
-            engine.report_store(lost(key));
+            let damage = format!("the disk does not read message {key} now, and it is kept");
+            engine.report_store(Fact::StoreDamaged {
+                damage: damage.into(),
+            });
         }
     }
 
