@@ -169,7 +169,7 @@ PARTS = (
     Part("tokio client, driver", 5_330, (RUST,), (*_RUST_FACE, *_TLS)),
     Part("tokio client, TLS", 673, _TLS),
     Part("tokio client, face", 2_514, _RUST_FACE),
-    Part("binding, driver", 5_773, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
+    Part("binding, driver", 5_777, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
     Part("binding, face", 2_168, _BINDING_FACE),
     Part("Python, driver", 5_299, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
     Part("Python, face", 4_952, _PYTHON_FACE),

@@ -88,10 +88,7 @@ impl Acknowledgement {
 /// Acknowledges a message.
 pub(crate) fn ack<'py>(slf: &Bound<'py, Message>) -> PyResult<Bound<'py, Acknowledgement>> {
     if let Some((core, delivery)) = to_acknowledge(slf)? {
-        let _held = gate::hold(&core);
-        check_caller(&core)?;
-        core.lock().engine.acknowledge(delivery);
-        finish(slf, &core)?;
+        acknowledge_delivery(slf, &core, delivery)?;
     }
     done(slf.py())
 }
@@ -123,6 +120,17 @@ pub(crate) fn reject<'py>(
         }
     }
     done(slf.py())
+}
+
+fn acknowledge_delivery(
+    message: &Bound<'_, Message>,
+    core: &Bound<'_, Core>,
+    delivery: DeliveryId,
+) -> PyResult<()> {
+    let _held = gate::hold(core);
+    check_caller(core)?;
+    core.lock().engine.acknowledge(delivery);
+    finish(message, core)
 }
 
 /// The core and the delivery of a message that is to be acknowledged, or `None` where there is nothing to do.
@@ -268,13 +276,10 @@ pub(crate) fn acknowledge_committed(message: &Bound<'_, Message>) -> PyResult<()
         }
         _ => None,
     };
-    let Some((core, delivery)) = found else {
-        return Ok(());
-    };
-    let _held = gate::hold(&core);
-    check_caller(&core)?;
-    core.lock().engine.acknowledge(delivery);
-    finish(message, &core)
+    match found {
+        Some((core, delivery)) => acknowledge_delivery(message, &core, delivery),
+        None => Ok(()),
+    }
 }
 
 /// Sets whether the program acknowledges the messages that come from now on.
